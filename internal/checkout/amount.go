@@ -1,0 +1,127 @@
+package checkout
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// ErrAmount: the text is not a plain or exponent decimal number, is negative, or
+// needs more than 18 significant digits or 18 decimals.
+var ErrAmount = errors.New("not an amount")
+
+// maxScale bounds the decimals: the smallest limit in the catalogue is 1e-08, the
+// finest currency has 9 digits; 18 is what an int64 coefficient can still hold.
+const maxScale = 18
+
+// Amount is an exact decimal number ≥ 0 in major units, as WZRDPAY writes it: no
+// float64 anywhere. Two equal numbers are equal with ==; the zero value is 0.
+type Amount struct {
+	coef  int64 // value = coef / 10^scale
+	scale uint8 // as small as it can be
+}
+
+// ParseAmount reads a JSON number's text: "10", "10.50", "1e-08". It returns ErrAmount
+// for anything else.
+func ParseAmount(text string) (Amount, error) {
+	mantissa, exponent := text, 0
+	if i := strings.IndexAny(text, "eE"); i >= 0 {
+		n, err := strconv.Atoi(text[i+1:])
+		if err != nil || n < -2*maxScale || n > 2*maxScale {
+			return Amount{}, ErrAmount
+		}
+		mantissa, exponent = text[:i], n
+	}
+	whole, fraction, dotted := strings.Cut(mantissa, ".")
+	if whole == "" || dotted && fraction == "" || len(whole)+len(fraction) > 64 {
+		return Amount{}, ErrAmount
+	}
+	digits := whole + fraction
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return Amount{}, ErrAmount
+		}
+	}
+	scale := len(fraction) - exponent
+	for len(digits) > 1 && digits[len(digits)-1] == '0' && scale > 0 {
+		digits, scale = digits[:len(digits)-1], scale-1
+	}
+	digits = strings.TrimLeft(digits, "0")
+	if digits == "" {
+		return Amount{}, nil
+	}
+	for ; scale < 0; scale++ {
+		digits += "0"
+	}
+	if len(digits) > 18 || scale > maxScale {
+		return Amount{}, ErrAmount
+	}
+	coef, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return Amount{}, ErrAmount
+	}
+	return Amount{coef: coef, scale: uint8(scale)}, nil
+}
+
+// MustAmount is ParseAmount for constants in code and tests; it panics on a bad text.
+func MustAmount(text string) Amount {
+	a, err := ParseAmount(text)
+	if err != nil {
+		panic("checkout: " + text + ": " + err.Error())
+	}
+	return a
+}
+
+// IsZero tells whether the amount is 0.
+func (a Amount) IsZero() bool { return a.coef == 0 }
+
+// Digits is the number of decimals that the amount needs.
+func (a Amount) Digits() int { return int(a.scale) }
+
+// String is the amount in plain notation with no more decimals than needed.
+func (a Amount) String() string { return a.Format(0) }
+
+// Format is the amount in plain notation with at least digits decimals: 10.5 with 2 is "10.50".
+func (a Amount) Format(digits int) string {
+	s := strconv.FormatInt(a.coef, 10)
+	scale := int(a.scale)
+	for len(s) <= scale {
+		s = "0" + s
+	}
+	if scale < digits {
+		s += strings.Repeat("0", digits-scale)
+		scale = digits
+	}
+	if scale == 0 {
+		return s
+	}
+	return s[:len(s)-scale] + "." + s[len(s)-scale:]
+}
+
+// Compare gives -1, 0 or +1 as a is less than, equal to or greater than b.
+func (a Amount) Compare(b Amount) int {
+	if a == b {
+		return 0
+	}
+	x, y := a.Format(maxScale), b.Format(maxScale)
+	if len(x) != len(y) {
+		if len(x) < len(y) {
+			return -1
+		}
+		return 1
+	}
+	return strings.Compare(x, y)
+}
+
+// MarshalJSON writes the amount as a JSON number in plain notation.
+func (a Amount) MarshalJSON() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalJSON reads a JSON number; a string is refused with ErrAmount.
+func (a *Amount) UnmarshalJSON(text []byte) error {
+	v, err := ParseAmount(string(text))
+	if err != nil {
+		return err
+	}
+	*a = v
+	return nil
+}

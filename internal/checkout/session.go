@@ -1,0 +1,115 @@
+package checkout
+
+// Status is a session's status, derived in one place: Derive.
+type Status string
+
+// The session's statuses (design section 4).
+const (
+	StatusOpen              Status = "open"
+	StatusCreating          Status = "creating"
+	StatusPending           Status = "pending"
+	StatusPaid              Status = "paid"
+	StatusPartiallyPaid     Status = "partially_paid"
+	StatusFailed            Status = "failed"
+	StatusExpired           Status = "expired"
+	StatusVerified          Status = "verified"
+	StatusRefunding         Status = "refunding"
+	StatusRefunded          Status = "refunded"
+	StatusPartiallyRefunded Status = "partially_refunded"
+	StatusChargedBack       Status = "charged_back"
+)
+
+// Settled tells whether money moved: nothing may be paid any more in this session.
+func (s Status) Settled() bool {
+	switch s {
+	case StatusPaid, StatusPartiallyPaid, StatusVerified, StatusRefunding, StatusRefunded, StatusPartiallyRefunded, StatusChargedBack:
+		return true
+	}
+	return false
+}
+
+// Payable tells whether a new attempt may begin, the session's end apart.
+func (s Status) Payable() bool { return s == StatusOpen || s == StatusFailed }
+
+// Announced tells whether reaching the status is a webhook to the shop (design section 4);
+// its type is then "session." + the status.
+func (s Status) Announced() bool { return s != StatusOpen && s != StatusCreating && s != "" }
+
+// Attempt is one try to pay: it makes at most one invoice. Number counts from 1;
+// attempt 1 uses the session's reference ID, attempt n reference_id.n. Invoice is nil
+// while the invoice is being made.
+type Attempt struct {
+	Number      int      `json:"number"`
+	ReferenceID string   `json:"reference_id"`
+	Service     string   `json:"service"`
+	CreatedAt   int64    `json:"created_at"`
+	Invoice     *Invoice `json:"invoice"`
+}
+
+// Session is what the merchant, the page and the webhook see of a session. Revision
+// grows by one with every change. Invoice is that of the attempt that decides the status.
+type Session struct {
+	ID          string    `json:"id"`
+	Status      Status    `json:"status"`
+	Revision    int64     `json:"revision"`
+	ReferenceID string    `json:"reference_id"`
+	Amount      Amount    `json:"amount"`
+	Currency    string    `json:"currency"`
+	Digits      int       `json:"digits"` // decimals to show an amount with
+	TestMode    bool      `json:"test_mode"`
+	Flow        string    `json:"flow"`
+	Description string    `json:"description"`
+	Locale      string    `json:"locale,omitempty"`
+	CreatedAt   int64     `json:"created_at"`
+	ExpiresAt   int64     `json:"expires_at"`
+	Invoice     *Invoice  `json:"invoice"`
+	Attempts    []Attempt `json:"attempts"`
+	Metadata    JSON      `json:"metadata"`
+}
+
+// Derive gives a session's status and the index of the attempt that decides it (-1 for
+// none) at the Unix second now. closed is when the merchant ended the session, 0 = not.
+//
+//   - An attempt that moved money decides, the one that reached further first.
+//   - Else the latest attempt decides: creating, pending or failed.
+//   - An invoice that expired makes the session failed while it lives, expired after.
+//   - Without an attempt the session is open until its end, then expired.
+func Derive(attempts []Attempt, expiresAt, closed, now int64) (Status, int) {
+	for i, a := range attempts {
+		if a.Invoice != nil && a.Invoice.Outcome().Settled() && !settledLater(attempts[i+1:], *a.Invoice) {
+			return a.Invoice.Outcome(), i
+		}
+	}
+	ended := now >= expiresAt || closed != 0 && now >= closed
+	last := len(attempts) - 1
+	if last < 0 {
+		if ended {
+			return StatusExpired, -1
+		}
+		return StatusOpen, -1
+	}
+	if attempts[last].Invoice == nil {
+		return StatusCreating, last
+	}
+	switch s := attempts[last].Invoice.Outcome(); {
+	case s == StatusExpired && !ended:
+		return StatusFailed, last
+	default:
+		return s, last
+	}
+}
+
+// settledLater tells whether a later attempt reached a higher phase than v: a full
+// payment beats a partial one, whichever came first.
+func settledLater(later []Attempt, v Invoice) bool {
+	w, _ := meaning(v.Status)
+	for _, a := range later {
+		if a.Invoice == nil {
+			continue
+		}
+		if x, _ := meaning(a.Invoice.Status); x.phase > w.phase {
+			return true
+		}
+	}
+	return false
+}
