@@ -15,3 +15,10 @@ type Update struct {
 	// kept under "unclaimed" for the operator; it belongs to no session.
 	Problem string
 }
+
+// Pack is one message of the callback log: records that were stored, and acknowledged,
+// together. Seq is its sequence in its stream, from 1, growing, with gaps.
+type Pack struct {
+	Seq     uint64
+	Records [][]byte
+}
