@@ -33,7 +33,7 @@ func ParseAmount(text string) (Amount, error) {
 		mantissa, exponent = text[:i], n
 	}
 	whole, fraction, dotted := strings.Cut(mantissa, ".")
-	if whole == "" || dotted && fraction == "" || len(whole)+len(fraction) > 64 {
+	if whole == "" || dotted && fraction == "" || len(whole)+len(fraction) > 64 || len(whole) > 1 && whole[0] == '0' {
 		return Amount{}, ErrAmount
 	}
 	digits := whole + fraction

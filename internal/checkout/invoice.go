@@ -1,5 +1,10 @@
 package checkout
 
+import (
+	"slices"
+	"strconv"
+)
+
 // Invoice is one observation of a WZRDPAY payment invoice: an answer of the API or a
 // callback. Status and Resolution are WZRDPAY's own words, lower-cased. Times are Unix
 // seconds, 0 = not known. Amounts that WZRDPAY has not reached are nil.
@@ -189,9 +194,10 @@ func (v Invoice) asked() Amount {
 //     process_failed, and nothing leads back from paid.
 //  2. updated, the vendor's clock, in whole seconds.
 //  3. the rank of the status within its phase.
-//  4. status, resolution and amounts as text, so that no tie is left to chance.
+//  4. status, resolution and amounts, so that no tie is left to chance.
 //
-// Facts that do not change over an invoice's life (id, reference, service, …) are taken
+// Status, resolution, updated and the three reached amounts come together from the greater
+// observation: mixed from two, they would depend on the order of arrival. Facts that do not change over an invoice's life (id, reference, service, …) are taken
 // from whichever observation knows them; where both do and differ, the greater text wins.
 func Merge(a, b Invoice) Invoice {
 	win := a
@@ -210,9 +216,6 @@ func Merge(a, b Invoice) Invoice {
 		win.Amount = a.Amount
 	} else {
 		win.Amount = b.Amount
-	}
-	if win.PaymentAmount == nil {
-		win.PaymentAmount = firstAmount(a.PaymentAmount, b.PaymentAmount)
 	}
 	win.Redirect = greaterRedirect(a.Redirect, b.Redirect)
 	return win
@@ -277,23 +280,36 @@ func greater(a, b string) string {
 	return b
 }
 
-func firstAmount(a, b *Amount) *Amount {
-	if orderAmount(a, b) > 0 {
-		return a
-	}
-	return b
-}
-
 func greaterRedirect(a, b *Redirect) *Redirect {
 	switch {
 	case a == nil:
 		return b
 	case b == nil:
 		return a
-	case a.URL > b.URL, a.URL == b.URL && a.Method > b.Method, a.URL == b.URL && a.Method == b.Method && len(a.Params) >= len(b.Params):
-		return a
+	}
+	for _, c := range [...]int{orderText(a.URL, b.URL), orderText(a.Method, b.Method), orderText(paramsText(a.Params), paramsText(b.Params))} {
+		if c > 0 {
+			return a
+		}
+		if c < 0 {
+			return b
+		}
 	}
 	return b
+}
+
+// paramsText is a form's inputs as one text that differs when the inputs do.
+func paramsText(params map[string]string) string {
+	names := make([]string, 0, len(params))
+	for name := range params {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	text := ""
+	for _, name := range names {
+		text += strconv.Quote(name) + strconv.Quote(params[name])
+	}
+	return text
 }
 
 // Equal tells whether two observations say the same.

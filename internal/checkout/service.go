@@ -1,21 +1,22 @@
 package checkout
 
+import "strings"
+
 // Text is one text in several languages: language code → text.
 type Text map[string]string
 
-// In gives the text in the language of locale ("uk", "uk-UA"), else in English, else in
-// the first language by code, else "".
+// In gives the text in the language of locale ("uk", "uk-UA", "UK_ua"), else in English,
+// else in the first language by code, else "".
 func (t Text) In(locale string) string {
 	if s := t[locale]; s != "" {
 		return s
 	}
-	for i := range len(locale) {
-		if locale[i] == '-' || locale[i] == '_' {
-			if s := t[locale[:i]]; s != "" {
-				return s
-			}
-			break
-		}
+	language := locale
+	if i := strings.IndexAny(locale, "-_"); i >= 0 {
+		language = locale[:i]
+	}
+	if s := t[strings.ToLower(language)]; s != "" {
+		return s
 	}
 	if s := t["en"]; s != "" {
 		return s
@@ -78,8 +79,8 @@ type Account struct {
 }
 
 // PreRequest is WZRDPAY's answer to POST /payment-prerequest for one currency: the
-// services, ordered (method position, then vendor's order made stable by code), hidden
-// ones included, and the methods by code. Version changes when the content does.
+// services, ordered (method position, then kind of method, then code: the order of the
+// vendor's map carries no meaning), hidden ones included, and the methods by code. Version changes when the content does.
 type PreRequest struct {
 	Currency  string
 	TestMode  bool
@@ -89,4 +90,29 @@ type PreRequest struct {
 	FetchedAt int64  // Unix seconds
 	Version   string // hash of the content
 	Stale     bool   // last good copy, served because WZRDPAY is down
+}
+
+// AccountService is one service of the merchant's account as the private API lists it
+// (vendor: GET /payment-services). ID is the vendor's "comcps_…", Currency what the
+// shopper pays in, AccountCurrency what the account is kept in. The flags are passed on
+// as they are: the vendor does not say what they mean together. Amounts nil = not said.
+// It knows no fields: those come only with a pre-request.
+type AccountService struct {
+	ID              string  `json:"id"`
+	Service         string  `json:"service"`
+	Method          string  `json:"method"`
+	Currency        string  `json:"currency"`
+	Available       bool    `json:"available"`
+	Active          bool    `json:"active"`
+	Enabled         bool    `json:"enabled"`
+	AmountMin       *Amount `json:"amount_min"`
+	AmountMax       *Amount `json:"amount_max"`
+	FeeMin          *Amount `json:"fee_min"`
+	FeeMax          *Amount `json:"fee_max"`
+	FeeRate         *Amount `json:"fee_rate"`
+	FeeFix          *Amount `json:"fee_fix"`
+	ReserveLifetime int64   `json:"reserve_lifetime"`
+	ReserveRate     *Amount `json:"reserve_rate"`
+	AccountCurrency string  `json:"account_currency"`
+	TestMode        bool    `json:"test_mode"`
 }

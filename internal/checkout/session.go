@@ -70,15 +70,24 @@ type Session struct {
 // Derive gives a session's status and the index of the attempt that decides it (-1 for
 // none) at the Unix second now. closed is when the merchant ended the session, 0 = not.
 //
-//   - An attempt that moved money decides, the one that reached further first.
+//   - An attempt that moved money decides; of several the one that still holds most of
+//     it: paid before partly refunded before partly paid before refunded, so the refund of
+//     a second payment does not make a paid session look refunded.
 //   - Else the latest attempt decides: creating, pending or failed.
 //   - An invoice that expired makes the session failed while it lives, expired after.
 //   - Without an attempt the session is open until its end, then expired.
 func Derive(attempts []Attempt, expiresAt, closed, now int64) (Status, int) {
+	decides, most := -1, 0
 	for i, a := range attempts {
-		if a.Invoice != nil && a.Invoice.Outcome().Settled() && !settledLater(attempts[i+1:], *a.Invoice) {
-			return a.Invoice.Outcome(), i
+		if a.Invoice == nil {
+			continue
 		}
+		if h := holds(a.Invoice.Outcome()); h > most {
+			decides, most = i, h
+		}
+	}
+	if decides >= 0 {
+		return attempts[decides].Invoice.Outcome(), decides
 	}
 	ended := now >= expiresAt || closed != 0 && now >= closed
 	last := len(attempts) - 1
@@ -99,17 +108,24 @@ func Derive(attempts []Attempt, expiresAt, closed, now int64) (Status, int) {
 	}
 }
 
-// settledLater tells whether a later attempt reached a higher phase than v: a full
-// payment beats a partial one, whichever came first.
-func settledLater(later []Attempt, v Invoice) bool {
-	w, _ := meaning(v.Status)
-	for _, a := range later {
-		if a.Invoice == nil {
-			continue
-		}
-		if x, _ := meaning(a.Invoice.Status); x.phase > w.phase {
-			return true
-		}
+// holds ranks the outcomes that moved money by how much of it the shop still has; 0 =
+// none moved.
+func holds(outcome Status) int {
+	switch outcome {
+	case StatusPaid:
+		return 7
+	case StatusVerified:
+		return 6
+	case StatusPartiallyRefunded:
+		return 5
+	case StatusRefunding:
+		return 4
+	case StatusPartiallyPaid:
+		return 3
+	case StatusRefunded:
+		return 2
+	case StatusChargedBack:
+		return 1
 	}
-	return false
+	return 0
 }
