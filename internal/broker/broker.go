@@ -1,0 +1,390 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"wzrdcheckout/internal/checkout"
+)
+
+const (
+	stateStream   = "CHECKOUT"
+	statePrefix   = "checkout.state."
+	duePrefix     = "checkout.due."
+	changedPrefix = "changed."
+	dueConsumer   = "DUE"
+
+	// logStreams is the number of callback streams where there is more than one replica:
+	// a stream without a leader stands still for some seconds, three seldom do at once.
+	logStreams = 3
+
+	callTimeout = 5 * time.Second
+)
+
+// Broker is the open store. All methods may be called from any goroutine.
+type Broker struct {
+	cfg    Config
+	mode   mode
+	log    *slog.Logger
+	lockF  *os.File
+	engine *engine
+	nc     *nats.Conn
+	js     jetstream.JetStream
+
+	committer *committer
+	watch     *watch
+	cache     *cache
+	known     *versions
+	wake      wake
+
+	// ready is set when all streams are there; replicas is their number of copies.
+	ready   atomic.Bool
+	started chan struct{} // closed with the first ready
+	fatal   atomic.Pointer[error]
+	full    atomic.Bool // the disk is
+
+	leases struct {
+		sync.Mutex
+		byName map[string]*lease
+	}
+	id string // of this opening, in leases
+
+	stop    context.CancelFunc
+	workers sync.WaitGroup
+	closing atomic.Bool
+}
+
+// Open starts the engine or connects to it. With a single engine the store is ready when
+// Open returns; a member of a cluster and the user of an external engine may have to wait
+// for others, which Ready tells. ctx bounds the opening only.
+func Open(ctx context.Context, cfg Config) (_ *Broker, err error) {
+	cfg.defaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{cfg: cfg, mode: cfg.mode(), log: cfg.Logger, id: token(8), started: make(chan struct{})}
+	b.cache = newCache(cfg.CacheBytes)
+	b.known = &versions{}
+	b.leases.byName = map[string]*lease{}
+	defer func() {
+		if err != nil {
+			b.shutdown()
+		}
+	}()
+
+	var options []nats.Option
+	address := ""
+	if b.mode == external {
+		if options, err = externalOptions(&cfg); err != nil {
+			return nil, err
+		}
+		address = cfg.NATSURL
+		b.log.Info("the engine is external: its nodes must run with sync_interval always, or a power cut loses what was acknowledged")
+	} else {
+		if b.lockF, err = lock(cfg.Dir); err != nil {
+			return nil, err
+		}
+		if err = b.startEmbedded(); err != nil {
+			return nil, err
+		}
+		options = b.engine.connectOptions()
+	}
+	options = append(options,
+		nats.Name("bff"),
+		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, 250*time.Millisecond),
+		// Nothing is sent later than its caller thinks: what can not be sent now fails now.
+		nats.ReconnectBufSize(-1),
+		nats.RetryOnFailedConnect(b.mode == external),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.disconnected(err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.log.Warn("engine connection", "err", err) }),
+	)
+	if b.nc, err = nats.Connect(address, options...); err != nil {
+		return nil, fmt.Errorf("connect engine: %w", err)
+	}
+	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(callTimeout)); err != nil {
+		return nil, fmt.Errorf("connect engine: %w", err)
+	}
+
+	run, stop := context.WithCancel(context.Background())
+	b.stop = stop
+	b.watch = newWatch(b)
+	b.committer = newCommitter(b)
+	if b.mode == single {
+		if err = b.ensure(ctx); err != nil {
+			return nil, err
+		}
+		b.checkDisk()
+		b.cache.turn(true)
+		b.ready.Store(true)
+		close(b.started)
+	} else {
+		if err = b.watch.subscribe(); err != nil {
+			return nil, err
+		}
+		if err = b.answerMoves(); err != nil {
+			return nil, err
+		}
+		b.workers.Go(func() { b.settle(run) })
+	}
+	b.workers.Go(func() { b.committer.run(run) })
+	b.workers.Go(func() { b.watch.run(run) })
+	b.workers.Go(func() { b.guardDisk(run) })
+	return b, nil
+}
+
+func externalOptions(c *Config) ([]nats.Option, error) {
+	var list []nats.Option
+	if c.NATSCreds != "" {
+		if _, err := os.Stat(c.NATSCreds); err != nil {
+			return nil, fmt.Errorf("broker config: NATSCreds: %w", err)
+		}
+		list = append(list, nats.UserCredentials(c.NATSCreds))
+	}
+	if c.NATSCA != "" || c.NATSCert != "" {
+		conf, err := loadTLS(c.NATSCA, c.NATSCert, c.NATSKey)
+		if err != nil {
+			return nil, fmt.Errorf("broker config: NATSCA: %w", err)
+		}
+		list = append(list, nats.Secure(conf))
+	}
+	return list, nil
+}
+
+func (b *Broker) startEmbedded() error {
+	if b.mode == single {
+		if _, err := os.Stat(b.clusterDir()); err == nil {
+			return fmt.Errorf("open data folder %s: it belongs to a member of a cluster; going back to one node needs ClusterPeers still set, or an empty folder", b.cfg.Dir)
+		}
+		e, err := startEngine(singleOptions(b.singleDir()), b.log)
+		b.engine = e
+		return err
+	}
+	if b.cfg.ServerName == "" {
+		name, err := serverName(b.cfg.Dir)
+		if err != nil {
+			return err
+		}
+		b.cfg.ServerName = name
+	}
+	o, err := clusterOptions(&b.cfg, b.clusterDir(), token(16))
+	if err != nil {
+		return err
+	}
+	b.engine, err = startEngine(o, b.log)
+	return err
+}
+
+func (b *Broker) singleDir() string  { return filepath.Join(b.cfg.Dir, "single") }
+func (b *Broker) clusterDir() string { return filepath.Join(b.cfg.Dir, "cluster") }
+
+// Streams is the number of callback streams.
+func (b *Broker) Streams() int {
+	if b.mode == single {
+		return 1
+	}
+	return logStreams
+}
+
+// Close stops taking commits, finishes those under way, gives the leases back and stops
+// the engine. ctx bounds the finishing.
+func (b *Broker) Close(ctx context.Context) error {
+	if b.closing.Swap(true) {
+		return nil
+	}
+	b.releaseLeases(ctx)
+	err := b.committer.close(ctx)
+	b.shutdown()
+	return err
+}
+
+func (b *Broker) shutdown() {
+	if b.stop != nil {
+		b.stop()
+	}
+	b.workers.Wait()
+	if b.nc != nil {
+		b.nc.Close()
+	}
+	if b.engine != nil {
+		b.engine.stop()
+	}
+	if b.lockF != nil {
+		_ = b.lockF.Close()
+	}
+}
+
+// Ready tells whether a callback and a state can be stored right now, by storing one and
+// looking at the other's leader. The error says what is missing.
+func (b *Broker) Ready(ctx context.Context) error {
+	if p := b.fatal.Load(); p != nil {
+		return *p
+	}
+	if b.closing.Load() {
+		return fmt.Errorf("store is closing: %w", checkout.ErrUnavailable)
+	}
+	if !b.ready.Load() {
+		return fmt.Errorf("streams are not there yet: %w", checkout.ErrUnavailable)
+	}
+	if b.full.Load() {
+		return errDiskFull
+	}
+	if b.mode != single && !b.watch.synced() {
+		return fmt.Errorf("changes of other replicas do not arrive: %w", checkout.ErrUnavailable)
+	}
+	var last error
+	for i := range b.Streams() {
+		if last = b.logReady(ctx, i); last == nil {
+			break
+		}
+	}
+	if last != nil {
+		return last
+	}
+	name := b.cfg.ServerName
+	if name == "" {
+		name = "bff"
+	}
+	if _, err := b.Commit(ctx, checkout.Write{Key: "probe." + name, Value: []byte("1"), Any: true, TTL: 3600}); err != nil {
+		return fmt.Errorf("store a probe: %w", err)
+	}
+	return nil
+}
+
+func (b *Broker) logReady(ctx context.Context, i int) error {
+	info, err := b.streamInfo(ctx, logName(i))
+	if err != nil {
+		return fmt.Errorf("ask for %s: %w", logName(i), err)
+	}
+	if info.Cluster != nil && info.Cluster.Leader == "" {
+		return fmt.Errorf("%s has no leader: %w", logName(i), checkout.ErrUnavailable)
+	}
+	if info.Config.MaxBytes > 0 && int64(info.State.Bytes) > info.Config.MaxBytes-2*maxValue { //nolint:gosec // bytes on a disk
+		return fmt.Errorf("%s is full: %w", logName(i), checkout.ErrUnavailable)
+	}
+	return nil
+}
+
+// streamInfo asks the stream's leader.
+func (b *Broker) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var info struct {
+		Error *jetstream.APIError `json:"error"`
+		jetstream.StreamInfo
+	}
+	if err := b.api(ctx, "STREAM.INFO."+name, nil, &info); err != nil {
+		return nil, err
+	}
+	if info.Error != nil {
+		return nil, kind(info.Error)
+	}
+	return &info.StreamInfo, nil
+}
+
+// api is one request to the engine's own interface; answer is JSON.
+func (b *Broker) api(ctx context.Context, subject string, request, answer any) error {
+	var body []byte
+	if request != nil {
+		var err error
+		if body, err = json.Marshal(request); err != nil {
+			return fmt.Errorf("encode request: %w", err)
+		}
+	}
+	m, err := b.nc.RequestWithContext(ctx, "$JS.API."+subject, body)
+	if err != nil {
+		return kind(err)
+	}
+	if err := json.Unmarshal(m.Data, answer); err != nil {
+		return fmt.Errorf("decode answer of %s: %w", subject, err)
+	}
+	return nil
+}
+
+func (b *Broker) disconnected(err error) {
+	if b.closing.Load() {
+		return
+	}
+	b.cache.turn(false)
+	if b.watch != nil {
+		b.watch.lost()
+	}
+	b.log.Warn("connection to the engine lost", "err", err)
+}
+
+var errDiskFull = fmt.Errorf("less than the smallest allowed space is free on the data folder's disk: %w", checkout.ErrUnavailable)
+
+// checkDisk refuses new writes while the disk is nearly full: an engine that runs into
+// the end of its disk stops for good, one that is held back goes on when there is room.
+func (b *Broker) checkDisk() {
+	free, ok := freeBytes(b.cfg.Dir)
+	full := ok && free < b.cfg.MinFreeBytes
+	if b.full.Swap(full) != full {
+		b.log.Warn("disk space", "accepting", !full, "free_bytes", free, "least_bytes", b.cfg.MinFreeBytes)
+	}
+}
+
+func (b *Broker) guardDisk(ctx context.Context) {
+	if b.mode == external {
+		return
+	}
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		b.checkDisk()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// kind gives an engine's error its kind of internal/checkout.
+func kind(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, checkout.ErrUnavailable), errors.Is(err, checkout.ErrTimeout), errors.Is(err, checkout.ErrNotFound):
+		return err
+	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: %w", checkout.ErrTimeout, err)
+	case errors.As(err, &api) && api.Code == 404:
+		return fmt.Errorf("%w: %w", checkout.ErrNotFound, err)
+	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("%w: %w", checkout.ErrNotFound, err)
+	}
+	return fmt.Errorf("%w: %w", checkout.ErrUnavailable, err)
+}
+
+// Stats are counters and gauges for the metrics.
+type Stats struct {
+	Queued                 int    // commits that wait now
+	Commits, Groups        uint64 // commits stored; batches and single publishes they took
+	Conflicts, Retries     uint64 // commits refused for a stale Expect; tries that had to be repeated
+	CacheHits, CacheMisses uint64
+	CacheBytes             int64
+	Changes, Gaps          uint64 // changes handed to watchers; times some had to be fetched after a gap
+}
+
+// Stats reads the counters.
+func (b *Broker) Stats() Stats {
+	var s Stats
+	s.Queued = len(b.committer.queue)
+	s.Commits, s.Groups = b.committer.commits.Load(), b.committer.groups.Load()
+	s.Conflicts, s.Retries = b.committer.conflicts.Load(), b.committer.retries.Load()
+	s.CacheHits, s.CacheMisses, s.CacheBytes = b.cache.counts()
+	s.Changes, s.Gaps = b.watch.changes.Load(), b.watch.gaps.Load()
+	return s
+}

@@ -1,0 +1,168 @@
+package broker
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"wzrdcheckout/internal/checkout"
+)
+
+// packVersion begins a pack: the byte, the number of records, and for each record its
+// length and its bytes; numbers as unsigned varints.
+const packVersion = 1
+
+var errBadPack = errors.New("not a pack of callbacks")
+
+func encodePack(pack [][]byte) []byte {
+	n := 1 + binary.MaxVarintLen64
+	for _, r := range pack {
+		n += binary.MaxVarintLen32 + len(r)
+	}
+	out := append(make([]byte, 0, n), packVersion)
+	out = binary.AppendUvarint(out, uint64(len(pack)))
+	for _, r := range pack {
+		out = binary.AppendUvarint(out, uint64(len(r)))
+		out = append(out, r...)
+	}
+	return out
+}
+
+func decodePack(data []byte) ([][]byte, error) {
+	if len(data) == 0 || data[0] != packVersion {
+		return nil, errBadPack
+	}
+	data = data[1:]
+	count, n := binary.Uvarint(data)
+	if n <= 0 || count > uint64(len(data)) {
+		return nil, errBadPack
+	}
+	data = data[n:]
+	pack := make([][]byte, 0, count)
+	for range count {
+		size, n := binary.Uvarint(data)
+		if n <= 0 || size > uint64(len(data)-n) {
+			return nil, errBadPack
+		}
+		pack = append(pack, data[n:n+int(size)]) //nolint:gosec // not more than len(data)
+		data = data[n+int(size):]                //nolint:gosec // not more than len(data)
+	}
+	if len(data) != 0 {
+		return nil, errBadPack
+	}
+	return pack, nil
+}
+
+// Append stores a pack as one message and returns its sequence when it is durable.
+// ErrUnavailable: not stored. ErrTimeout: not known.
+func (b *Broker) Append(ctx context.Context, stream int, pack [][]byte) (uint64, error) {
+	if err := b.opened(); err != nil {
+		return 0, fmt.Errorf("append callbacks: %w", err)
+	}
+	if b.closing.Load() {
+		return 0, fmt.Errorf("append callbacks: store is closing: %w", checkout.ErrUnavailable)
+	}
+	if b.full.Load() {
+		return 0, fmt.Errorf("append callbacks: %w", errDiskFull)
+	}
+	if stream < 0 || stream >= b.Streams() || len(pack) == 0 {
+		return 0, fmt.Errorf("append callbacks: %w: stream %d, %d records", checkout.ErrInvalid, stream, len(pack))
+	}
+	body := encodePack(pack)
+	// One callback may be larger than what a pack is filled up to.
+	if len(body) > maxPayload-4096 || int64(len(body)) > b.nc.MaxPayload()-4096 {
+		return 0, fmt.Errorf("append callbacks: %w: %d bytes", checkout.ErrTooLarge, len(body))
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.CommitTimeout)
+	defer cancel()
+	m := nats.NewMsg(logSubject(stream))
+	m.Data = body
+	ack, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0), jetstream.WithExpectStream(logName(stream)))
+	if err != nil {
+		switch refused(err) {
+		case noRefusal:
+			err = fmt.Errorf("%w: %w", checkout.ErrTimeout, err)
+		default:
+			err = fmt.Errorf("%w: %w", checkout.ErrUnavailable, err)
+		}
+		return 0, fmt.Errorf("append callbacks: %w", err)
+	}
+	b.wake.all()
+	return ack.Sequence, nil
+}
+
+// Read gives up to max packs of a stream, from a sequence on, and waits for the first
+// until ctx ends; none then is no error. A pack that can not be read has no records.
+func (b *Broker) Read(ctx context.Context, stream int, from uint64, max int) ([]checkout.Pack, error) {
+	if err := b.opened(); err != nil {
+		return nil, fmt.Errorf("read callbacks: %w", err)
+	}
+	if stream < 0 || stream >= b.Streams() || max < 1 {
+		return nil, fmt.Errorf("read callbacks: %w: stream %d, max %d", checkout.ErrInvalid, stream, max)
+	}
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		woken := b.wake.wait() // before the look, so that nothing falls between
+		var list []checkout.Pack
+		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+		for m, err := range b.batch(call, logName(stream), logSubject(stream), from, min(max, 500)) {
+			if err != nil {
+				cancel()
+				return nil, fmt.Errorf("read callbacks: %w", err)
+			}
+			records, err := decodePack(m.Data)
+			if err != nil {
+				b.log.Error("a stored pack of callbacks can not be read", "stream", stream, "sequence", m.Sequence, "err", err)
+			}
+			list = append(list, checkout.Pack{Seq: m.Sequence, Records: records})
+		}
+		cancel()
+		if len(list) > 0 {
+			return list, nil
+		}
+		// In a cluster the node that answers may be a little behind the one that woke us.
+		wait := time.Second
+		if b.mode != single {
+			wait = pause
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-woken:
+			pause = 10 * time.Millisecond
+		case <-time.After(wait):
+		}
+	}
+}
+
+// Trim tells that a stream's packs up to a sequence are applied. They are kept, for
+// whoever wants to look back, until the stream is half full; then they make room.
+func (b *Broker) Trim(ctx context.Context, stream int, applied uint64) error {
+	if err := b.opened(); err != nil {
+		return fmt.Errorf("trim callbacks: %w", err)
+	}
+	if stream < 0 || stream >= b.Streams() {
+		return fmt.Errorf("trim callbacks: %w: stream %d", checkout.ErrInvalid, stream)
+	}
+	info, err := b.streamInfo(ctx, logName(stream))
+	if err != nil {
+		return fmt.Errorf("trim callbacks: %w", err)
+	}
+	if info.Config.MaxBytes <= 0 || int64(info.State.Bytes) < info.Config.MaxBytes/2 || info.State.FirstSeq > applied { //nolint:gosec // bytes on a disk
+		return nil
+	}
+	// Half of what may go, so that the newest stays to be looked at.
+	until := info.State.FirstSeq + (applied-info.State.FirstSeq)/2 + 1
+	s, err := b.js.Stream(ctx, logName(stream))
+	if err == nil {
+		err = s.Purge(ctx, jetstream.WithPurgeSequence(until))
+	}
+	if err != nil {
+		return fmt.Errorf("trim callbacks: %w", kind(err))
+	}
+	return nil
+}

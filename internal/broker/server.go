@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// maxPayload leaves room for a whole pack and for a large session; the engine's own
+	// default of 1 MiB would cap a pack at some 240 callbacks.
+	maxPayload = 8 << 20
+	// maxValue is what one value or pack may have, so that an external engine with its
+	// default limit of 1 MiB takes it too.
+	maxValue = 1000 << 10
+	// storeLimit is no limit: MinFreeBytes and the streams' own limits are what counts,
+	// and the engine would refuse to start on a disk smaller than the streams' limits.
+	storeLimit = 1 << 50
+
+	startWait = 30 * time.Second
+)
+
+var errInUse = errors.New("another process uses it")
+
+// lock takes the data folder for this process.
+func lock(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the folder
+	if err != nil {
+		return nil, fmt.Errorf("open data folder: %w", err)
+	}
+	if err := lockFile(f); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// serverName reads the name kept in dir, or makes one.
+func serverName(dir string) (string, error) {
+	path := filepath.Join(dir, "server-name")
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the folder
+	if err == nil && len(strings.TrimSpace(string(text))) > 0 {
+		return strings.TrimSpace(string(text)), nil
+	}
+	name := "bff-" + token(8)
+	if err := os.WriteFile(path, []byte(name+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("write server name: %w", err)
+	}
+	return name, nil
+}
+
+func token(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// engine is a server inside this process.
+type engine struct {
+	srv            *server.Server
+	user, password string
+}
+
+func singleOptions(dir string) *server.Options {
+	return &server.Options{
+		ServerName:         "bff",
+		DontListen:         true,
+		JetStream:          true,
+		StoreDir:           dir,
+		SyncAlways:         true,
+		NoSigs:             true,
+		MaxPayload:         maxPayload,
+		JetStreamMaxMemory: 256 << 20,
+		JetStreamMaxStore:  storeLimit,
+	}
+}
+
+// clusterOptions: routes are not started without a client listener, so there is one, on
+// loopback, at a port of the system's choice, behind a password that nobody has.
+func clusterOptions(c *Config, dir, password string) (*server.Options, error) {
+	o := singleOptions(dir)
+	o.ServerName = c.ServerName
+	o.DontListen = false
+	o.Host, o.Port = "127.0.0.1", server.RANDOM_PORT
+	o.Username, o.Password = "bff", password
+	host, port, _ := net.SplitHostPort(c.ClusterListen)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, fmt.Errorf("broker config: ClusterListen: port %q is no number", port)
+	}
+	o.Cluster.Name = c.ClusterName
+	o.Cluster.Host, o.Cluster.Port = host, n
+	o.Cluster.Username, o.Cluster.Password = c.ClusterUser, c.ClusterPassword
+	o.Cluster.ConnectRetries = 1 << 30
+	if c.ClusterCert != "" {
+		conf, err := loadTLS(c.ClusterCA, c.ClusterCert, c.ClusterKey)
+		if err != nil {
+			return nil, fmt.Errorf("broker config: ClusterCert: %w", err)
+		}
+		conf.ClientAuth = tls.RequireAndVerifyClientCert
+		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = conf, 5
+	}
+	for _, p := range c.ClusterPeers {
+		o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: p, User: url.UserPassword(c.ClusterUser, c.ClusterPassword)})
+	}
+	return o, nil
+}
+
+func startEngine(o *server.Options, log *slog.Logger) (*engine, error) {
+	srv, err := server.NewServer(o)
+	if err != nil {
+		return nil, fmt.Errorf("make engine: %w", err)
+	}
+	srv.SetLoggerV2(&serverLog{log}, false, false, false)
+	srv.Start()
+	e := &engine{srv: srv, user: o.Username, password: o.Password}
+	if !srv.ReadyForConnections(startWait) {
+		e.stop()
+		return nil, errors.New("start engine: not ready in time")
+	}
+	conf := srv.JetStreamConfig()
+	if conf == nil {
+		e.stop()
+		return nil, errors.New("start engine: its storage did not start (see the log)")
+	}
+	// Without this a power cut takes every callback of the last two minutes with it.
+	if !conf.SyncAlways {
+		e.stop()
+		return nil, errors.New("start engine: it does not sync every write")
+	}
+	return e, nil
+}
+
+func (e *engine) connectOptions() []nats.Option {
+	list := []nats.Option{nats.InProcessServer(e.srv)}
+	if e.user != "" {
+		list = append(list, nats.UserInfo(e.user, e.password))
+	}
+	return list
+}
+
+func (e *engine) stop() {
+	e.srv.Shutdown()
+	e.srv.WaitForShutdown()
+}
+
+// serverLog hands the engine's words to slog. Its notices are our debugging.
+type serverLog struct{ log *slog.Logger }
+
+func (l *serverLog) Noticef(f string, v ...any) { l.log.Debug("engine: " + fmt.Sprintf(f, v...)) }
+func (l *serverLog) Debugf(string, ...any)      {}
+func (l *serverLog) Tracef(string, ...any)      {}
+func (l *serverLog) Warnf(f string, v ...any)   { l.log.Warn("engine: " + fmt.Sprintf(f, v...)) }
+func (l *serverLog) Errorf(f string, v ...any)  { l.log.Error("engine: " + fmt.Sprintf(f, v...)) }
+func (l *serverLog) Fatalf(f string, v ...any)  { l.log.Error("engine stops: " + fmt.Sprintf(f, v...)) }

@@ -1,0 +1,309 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"wzrdcheckout/internal/checkout"
+)
+
+// watch hands stored changes to those who asked for them.
+//
+// A single engine has one writer, this process: the committer feeds it after the ack.
+// With more replicas the leader republishes what a quorum has stored. Republished
+// messages may be lost, but their sequences have no holes, so a hole is seen at the next
+// one, or within two seconds by asking the leader for its last, and is read from the
+// stream. What is lost then are only values that were replaced meanwhile.
+type watch struct {
+	b       *Broker
+	changed chan change
+
+	mu       sync.Mutex
+	watchers atomic.Pointer[[]*watcher] // replaced whole, so that f may stop a watch
+	done     chan struct{}              // closed when run ends
+
+	seq       uint64 // the last one handed out; only run touches it after begin
+	checkedAt atomic.Int64
+	hole      chan struct{} // asks run to look now
+	changes   atomic.Uint64
+	gaps      atomic.Uint64
+}
+
+type watcher struct {
+	prefix string
+	f      func(checkout.Entry)
+}
+
+type change struct {
+	entry checkout.Entry
+	due   bool // not a state, but its sequence counts
+}
+
+func newWatch(b *Broker) *watch {
+	w := &watch{b: b, changed: make(chan change, 8192), hole: make(chan struct{}, 1), done: make(chan struct{})}
+	w.watchers.Store(&[]*watcher{})
+	return w
+}
+
+// Watch calls f with every stored change of a key that begins with prefix, made by any
+// replica, in the order in which they were stored. f is called from one goroutine and
+// must not block; it may be called once more after stop. After a break in the connection to other replicas f gets the newest
+// value of what changed, not every value between.
+func (b *Broker) Watch(prefix string, f func(checkout.Entry)) (stop func()) {
+	w := &watcher{prefix, f}
+	b.watch.replace(func(list []*watcher) []*watcher { return append(slices.Clone(list), w) })
+	return func() {
+		b.watch.replace(func(list []*watcher) []*watcher {
+			return slices.DeleteFunc(slices.Clone(list), func(x *watcher) bool { return x == w })
+		})
+	}
+}
+
+func (w *watch) replace(f func([]*watcher) []*watcher) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := f(*w.watchers.Load())
+	w.watchers.Store(&list)
+}
+
+// changedHere is called by the committer with each write it has stored.
+func (b *Broker) changedHere(w *checkout.Write, version uint64) {
+	e := checkout.Entry{Key: w.Key, Value: w.Value, Version: version}
+	if w.At > 0 || w.TTL > 0 {
+		// The key goes away by itself; an expectation of 0 may be right again.
+		b.known.forget(w.Key)
+	} else {
+		b.known.note(w.Key, version)
+		if strings.HasPrefix(w.Key, cached) {
+			b.cache.changed(e, true)
+		}
+	}
+	if b.mode == single {
+		select {
+		case b.watch.changed <- change{entry: e}:
+		case <-b.watch.done:
+		}
+	}
+}
+
+func (w *watch) emit(e checkout.Entry) {
+	w.changes.Add(1)
+	for _, x := range *w.watchers.Load() {
+		if strings.HasPrefix(e.Key, x.prefix) {
+			x.f(e)
+		}
+	}
+}
+
+// subscribe starts listening to what the leader republishes, before begin says from
+// which sequence on it counts.
+func (w *watch) subscribe() error {
+	_, err := w.b.nc.Subscribe(changedPrefix+"checkout.>", func(m *nats.Msg) {
+		seq, err := parseSequence(m.Header.Get(jetstream.SequenceHeader))
+		if err != nil {
+			return
+		}
+		key, state := strings.CutPrefix(m.Subject, changedPrefix+statePrefix)
+		c := change{entry: checkout.Entry{Key: key, Value: m.Data, Version: seq}, due: !state}
+		select {
+		case w.changed <- c:
+		default: // a hole; it will be seen
+		}
+	})
+	if err == nil {
+		_, err = w.b.nc.Subscribe(changedPrefix+"callbacks.*", func(*nats.Msg) { w.b.wake.all() })
+	}
+	return err
+}
+
+// begin takes the stream's present end as the start; called before run sees anything.
+func (w *watch) begin(ctx context.Context) error {
+	info, err := w.b.streamInfo(ctx, stateStream)
+	if err != nil {
+		return err
+	}
+	w.seq = info.State.LastSeq
+	w.checkedAt.Store(time.Now().UnixNano())
+	w.b.cache.turn(true)
+	return nil
+}
+
+// staleAfter is how long the leader may be silent before nothing from the cache is
+// believed any more.
+const staleAfter = 6 * time.Second
+
+func (w *watch) synced() bool {
+	return time.Since(time.Unix(0, w.checkedAt.Load())) < staleAfter
+}
+
+func (w *watch) lost() {
+	w.checkedAt.Store(0)
+	select {
+	case w.hole <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watch) run(ctx context.Context) {
+	defer close(w.done)
+	if w.b.mode == single {
+		for {
+			select {
+			case c := <-w.changed:
+				w.emit(c.entry)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	select {
+	case <-w.b.started:
+	case <-ctx.Done():
+		return
+	}
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case c := <-w.changed:
+			w.take(ctx, c)
+		case <-w.hole:
+			w.check(ctx)
+		case <-tick.C:
+			w.check(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take handles one republished message.
+func (w *watch) take(ctx context.Context, c change) {
+	seq := c.entry.Version
+	switch {
+	case seq <= w.seq:
+		return
+	case seq > w.seq+1:
+		w.fill(ctx, seq-1)
+		if seq <= w.seq {
+			return
+		}
+	}
+	w.seq = seq
+	if !c.due {
+		w.apply(c.entry)
+	}
+}
+
+func (w *watch) apply(e checkout.Entry) {
+	if strings.HasPrefix(e.Key, cached) {
+		w.b.cache.changed(e, false)
+	}
+	w.emit(e)
+}
+
+// fill reads the stream from behind the last known sequence up to one that is known to
+// exist. A node that lags gives less; then it is tried again for a while.
+func (w *watch) fill(ctx context.Context, until uint64) {
+	w.gaps.Add(1)
+	for try := range 20 {
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		list, err := w.b.scan(call, statePrefix+">", w.seq+1, 1000)
+		cancel()
+		for _, e := range list {
+			if e.Version > w.seq {
+				w.seq = e.Version
+				w.apply(e)
+			}
+		}
+		if w.seq >= until || err == nil && w.ended(ctx, until) || ctx.Err() != nil {
+			break
+		}
+		if len(list) == 0 {
+			select {
+			case <-time.After(time.Duration(try) * 10 * time.Millisecond):
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+	w.seq = max(w.seq, until)
+}
+
+// ended tells whether the node that answers reads has until, so that what is not there
+// was replaced or was no state.
+func (w *watch) ended(ctx context.Context, until uint64) bool {
+	call, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for m, err := range w.b.batch(call, stateStream, ">", until, 1) {
+		return err == nil && m.Sequence >= until
+	}
+	return false
+}
+
+// check asks the leader for its last sequence. While it does not answer, other replicas'
+// changes may be missing, so the cache is not used.
+func (w *watch) check(ctx context.Context) {
+	call, cancel := context.WithTimeout(ctx, 2*time.Second)
+	info, err := w.b.streamInfo(call, stateStream)
+	cancel()
+	if err != nil {
+		if !w.synced() {
+			w.b.cache.turn(false)
+		}
+		return
+	}
+	if info.State.LastSeq > w.seq {
+		// What is under way needs no look into the stream.
+		for drained := false; !drained; {
+			select {
+			case c := <-w.changed:
+				w.take(ctx, c)
+			default:
+				drained = true
+			}
+		}
+		if info.State.LastSeq > w.seq {
+			w.fill(ctx, info.State.LastSeq)
+		}
+	}
+	if !w.synced() {
+		w.b.cache.turn(false)
+	}
+	w.checkedAt.Store(time.Now().UnixNano())
+	w.b.cache.turn(true)
+}
+
+func parseSequence(text string) (uint64, error) { return strconv.ParseUint(text, 10, 64) }
+
+// wake wakes whoever waits for a callback to be stored.
+type wake struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func (w *wake) wait() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ch == nil {
+		w.ch = make(chan struct{})
+	}
+	return w.ch
+}
+
+func (w *wake) all() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ch != nil {
+		close(w.ch)
+		w.ch = nil
+	}
+}
