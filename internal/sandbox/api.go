@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -604,8 +603,6 @@ func (s *Server) service(c *call) answer {
 	return answer{status: http.StatusOK, body: object{"data": row.row(s.testAccount())}}
 }
 
-var errNotPaid = errors.New("the invoice holds nothing that can be refunded")
-
 // refund is row 11.
 func (s *Server) refund(c *call) answer {
 	if _, refusal := s.enter(c); refusal != nil {
@@ -646,7 +643,7 @@ func (s *Server) refund(c *call) answer {
 		left := inv.refundable()
 		switch {
 		case left == nil:
-			wrong["invoiceId"] = "Refund is not possible: " + errNotPaid.Error() + "."
+			wrong["invoiceId"] = "The invoice holds nothing that can be refunded."
 		case amount.Cmp(left) > 0:
 			wrong["amount"] = "This value should be less than or equal to " + plain(left) + "."
 		case digitsOf(amount) > s.catalogue.currencies[inv.currency]:

@@ -166,7 +166,7 @@ func cloneMap(m object) object {
 }
 
 // cloneValue copies what a merchant sent, so that the faults of one answer
-// stay in that answer. A merchant's numbers become money to keep their text.
+// stay in that answer.
 func cloneValue(v any) any {
 	switch t := v.(type) {
 	case map[string]any:
