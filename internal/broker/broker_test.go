@@ -659,18 +659,21 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		scanner := bufio.NewScanner(out)
-		for n := 0; scanner.Scan(); n++ {
+		n := 0
+		for scanner.Scan() {
 			f := strings.Fields(scanner.Text())
 			switch f[0] {
 			case "commit":
 				acked[f[1]] = true
+				n++
 			case "append":
 				seq, _ := strconv.ParseUint(f[1], 10, 64)
 				packs[seq] = f[2]
 			default:
 				t.Errorf("child says %q", scanner.Text())
 			}
-			if n == 150+70*round {
+			if n == 60+30*round {
+				n++
 				if err := cmd.Process.Kill(); err != nil {
 					t.Fatal(err)
 				}
