@@ -60,6 +60,8 @@ type Broker struct {
 	}
 	id string // of this opening, in leases
 
+	since time.Time // when a member of a cluster began to look for the others
+
 	stop    context.CancelFunc
 	workers sync.WaitGroup
 	closing atomic.Bool

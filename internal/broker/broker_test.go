@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
+	if conf := os.Getenv("BROKER_TEST_NODE"); conf != "" {
+		node(conf)
+		return
+	}
 	os.Exit(m.Run())
 }
 

@@ -1,6 +1,12 @@
 package broker
 
-import "log/slog"
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 // StartUnsynced starts an engine as nobody may: without a sync after every write.
 func StartUnsynced(dir string) error {
@@ -11,4 +17,28 @@ func StartUnsynced(dir string) error {
 		e.stop()
 	}
 	return err
+}
+
+// Leader names the leader of a stream and its number of copies.
+func (b *Broker) Leader(ctx context.Context, stream string) (leader string, replicas int) {
+	info, err := b.streamInfo(ctx, stream)
+	if err != nil || info.Cluster == nil {
+		return "", 0
+	}
+	return info.Cluster.Leader, info.Config.Replicas
+}
+
+// Lead asks that a node becomes the leader of a stream, until it is or ctx ends.
+func (b *Broker) Lead(ctx context.Context, stream, node string) bool {
+	for ctx.Err() == nil {
+		if leader, _ := b.Leader(ctx, stream); leader == node {
+			return true
+		}
+		var answer struct {
+			Error *jetstream.APIError `json:"error"`
+		}
+		_ = b.api(ctx, "STREAM.LEADER.STEPDOWN."+stream, map[string]any{"placement": map[string]string{"preferred": node}}, &answer)
+		time.Sleep(300 * time.Millisecond)
+	}
+	return false
 }
