@@ -60,7 +60,7 @@ func (d delivery) after(a Attempt, now time.Time) (delivery, time.Time) {
 		delay := delays[min(d.Tries, len(delays))-1]
 		// Up to a tenth later, so that a thousand sessions that failed together do not
 		// come back together.
-		delay += rand.N(delay / 10)
+		delay += rand.N(delay / 10) //nolint:gosec // spreads load, guards nothing
 		next := now.Add(delay)
 		if next.After(end) {
 			next = end
@@ -76,7 +76,7 @@ func (d delivery) after(a Attempt, now time.Time) (delivery, time.Time) {
 func (s *Service) attempt(ctx context.Context, it *item) {
 	if !it.known {
 		if err := s.recall(ctx, it); err != nil {
-			s.later(it, time.Now().Add(delays[0]), "read delivery", err)
+			s.later(it, time.Now().Add(delays[0]), err)
 			return
 		}
 		if it.delivery.State.done() {
@@ -84,7 +84,7 @@ func (s *Service) attempt(ctx context.Context, it *item) {
 			return
 		}
 		if next := time.Unix(it.delivery.NextAt, 0); next.After(time.Now()) {
-			s.later(it, next, "", nil)
+			s.later(it, next, nil)
 			return
 		}
 	}
@@ -101,7 +101,7 @@ func (s *Service) attempt(ctx context.Context, it *item) {
 		s.settle(ctx, it, Attempt{At: time.Now().Unix(), Error: "event unreadable"}, true)
 		return
 	case err != nil:
-		s.later(it, time.Now().Add(delays[0]), "read event", err)
+		s.later(it, time.Now().Add(delays[0]), err)
 		return
 	}
 	a, result := s.send.post(ctx, e)
@@ -156,21 +156,21 @@ func (s *Service) settle(ctx context.Context, it *item, a Attempt, hopeless bool
 			if d.State.done() {
 				s.finish(it)
 			} else {
-				s.later(it, next, "", nil)
+				s.later(it, next, nil)
 			}
 			return d.State
 		case errors.Is(err, checkout.ErrConflict):
 			// Another replica sent it too, or someone asked for it again.
 			err = s.recall(ctx, it)
 			if err == nil {
-				if it.delivery.State.done() {
+				if was := it.delivery.State; was.done() {
 					s.finish(it)
-					return it.delivery.State
+					return was
 				}
 				if n := len(it.delivery.Attempts); n > 0 && it.delivery.Attempts[n-1] == a {
 					// An earlier try was stored after all, and its answer lost.
-					s.later(it, time.Unix(it.delivery.NextAt, 0), "", nil)
-					return it.delivery.State
+					s.later(it, time.Unix(it.delivery.NextAt, 0), nil)
+					return Pending
 				}
 				continue
 			}
@@ -239,7 +239,7 @@ func (s *Service) Redeliver(ctx context.Context, eventID string) error {
 		if !errors.Is(err, checkout.ErrConflict) {
 			break
 		}
-		if !pause(ctx, rand.N(50*time.Millisecond)) {
+		if !pause(ctx, rand.N(50*time.Millisecond)) { //nolint:gosec // spreads load, guards nothing
 			return fmt.Errorf("redeliver event: %w", ctx.Err())
 		}
 	}

@@ -40,11 +40,13 @@ func (l lanes) Swap(i, j int) {
 	l[i], l[j] = l[j], l[i]
 	l[i].index, l[j].index = i, j
 }
+
 func (l *lanes) Push(x any) {
 	a := x.(*lane)
 	a.index = len(*l)
 	*l = append(*l, a)
 }
+
 func (l *lanes) Pop() any {
 	last := len(*l) - 1
 	a := (*l)[last]
@@ -69,16 +71,16 @@ func newQueue() *queue {
 	return &queue{items: map[event]*item{}, lanes: map[string]*lane{}}
 }
 
-// add puts an event into its lane, once; false when it was there.
-func (q *queue) add(it *item, now time.Time) bool {
+// add puts an event into its lane, once.
+func (q *queue) add(it *item, now time.Time) {
 	if q.items[it.event] != nil {
-		return false
+		return
 	}
 	q.items[it.event] = it
 	q.changed = true
 	name := it.session
 	if it.known && it.delivery.Resend {
-		name = it.event.String()
+		name = it.String()
 	}
 	l := q.lanes[name]
 	if l == nil {
@@ -92,7 +94,6 @@ func (q *queue) add(it *item, now time.Time) bool {
 		q.park(l)
 		q.schedule(l, now, it.delivery.Tries > 0)
 	}
-	return true
 }
 
 func (q *queue) heapOf(l *lane) *lanes {

@@ -284,9 +284,9 @@ func (s *Service) finish(it *item) {
 }
 
 // later puts an event back into the queue; err, if any, is why nothing was sent.
-func (s *Service) later(it *item, due time.Time, what string, err error) {
+func (s *Service) later(it *item, due time.Time, err error) {
 	if err != nil {
-		s.log.Warn("webhook not sent: "+what, "session", it.session, "event", it.id(), "err", err)
+		s.log.Warn("webhook not sent", "session", it.session, "event", it.id(), "err", err)
 	}
 	s.mu.Lock()
 	s.queue.later(it, due, time.Now())
@@ -395,7 +395,7 @@ func (s *Service) position() cursor {
 		c.Open = make(map[string]uint64, len(items))
 	}
 	for _, it := range items {
-		c.Open[it.event.String()] = it.stored
+		c.Open[it.String()] = it.stored
 	}
 	return c
 }
