@@ -1,0 +1,27 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+
+	"wzrdcheckout/internal/app"
+)
+
+type csp struct {
+	PublicURL string `name:"public-url" env:"BFF_PUBLIC_URL" required:"" placeholder:"URL" help:"The public plane as seen from outside."`
+	JSON      bool   `name:"json" help:"Print JSON."`
+}
+
+// Run prints the policy.
+func (c csp) Run() error {
+	policy, err := app.CSP(c.PublicURL)
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		return policy.Write(os.Stdout)
+	}
+	out := json.NewEncoder(os.Stdout)
+	out.SetIndent("", "  ")
+	return out.Encode(policy)
+}

@@ -1,0 +1,119 @@
+// Command bff is the checkout's one binary: it reads the settings from flags and the
+// environment, starts what internal/app joins, and stops it on a signal.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"wzrdcheckout/internal/app"
+)
+
+// version is set by build.sh: the release and the commit it was built from.
+var version = "dev"
+
+// commandLine is the whole command line.
+type commandLine struct {
+	Serve   serve   `cmd:"" help:"Run the BFF."`
+	Demo    demo    `cmd:"" help:"Run BFF, sandbox and a demo shop on http://localhost:8080."`
+	Sandbox sandbox `cmd:"" help:"Run the WZRDPAY emulator alone."`
+	Check   check   `cmd:"" help:"Try every setting and say what is wrong; exits 0 or 1."`
+	CSP     csp     `cmd:"" name:"csp" help:"Print what a shop adds to its Content-Security-Policy, the SRI hashes and the script inventory."`
+	Version about   `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var line commandLine
+	parsed := kong.Parse(&line,
+		kong.Name("bff"),
+		kong.Description("Embedded checkout for merchants of WZRDPAY. Settings are flags or the variables named beside them; every secret also as a file."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err := parsed.Run(); err != nil {
+		report(err)
+		os.Exit(1)
+	}
+}
+
+// report prints one line for each thing that is wrong.
+func report(err error) {
+	var many interface{ Unwrap() []error }
+	if errors.As(err, &many) && len(many.Unwrap()) > 0 {
+		for _, one := range many.Unwrap() {
+			fmt.Fprintln(os.Stderr, "bff:", strings.ReplaceAll(one.Error(), "\n", "\nbff: "))
+		}
+		return
+	}
+	fmt.Fprintln(os.Stderr, "bff:", err)
+}
+
+type serve struct {
+	Settings settings `embed:""`
+}
+
+// Run serves until a signal arrives.
+func (s serve) Run(ctx context.Context) error {
+	config, err := s.Settings.config()
+	if err := errors.Join(err, validate(err, config)); err != nil {
+		return err
+	}
+	bff, err := app.New(config)
+	if err != nil {
+		return err
+	}
+	return run(ctx, bff)
+}
+
+// validate looks at the settings' meaning only when they could be read.
+func validate(read error, config app.Config) error {
+	if read != nil {
+		return nil
+	}
+	return config.Validate()
+}
+
+// program is what New of internal/app gives.
+type program interface {
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+	Failed() <-chan error
+}
+
+// run starts a program and stops it when the context ends or a part of it fails.
+func run(ctx context.Context, p program) error {
+	if err := p.Start(ctx); err != nil {
+		return errors.Join(err, stop(p))
+	}
+	var failed error
+	select {
+	case <-ctx.Done():
+	case failed = <-p.Failed():
+	}
+	return errors.Join(failed, stop(p))
+}
+
+// stop gives a running program 30 s to drain.
+func stop(p program) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return p.Stop(ctx)
+}
+
+type about struct{}
+
+// Run prints version and widget build.
+func (about) Run() error {
+	fmt.Println(app.About(version))
+	return nil
+}
