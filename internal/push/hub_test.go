@@ -388,7 +388,7 @@ func TestHub_PerSession(t *testing.T) {
 // A page that does not read is cut with 4001, delays nobody, and resumes.
 func TestHub_SlowReader(t *testing.T) {
 	t.Parallel()
-	w := open(t, nil)
+	w := open(t, func(c *push.Config) { c.WriteWait = time.Minute })
 	w.store.pad = strings.Repeat("x", 512<<10)
 	w.store.change("cs_a")
 	slow := w.hello("cs_a", 0)
