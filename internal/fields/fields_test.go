@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -15,9 +16,20 @@ import (
 // re2 matches with Go's regexp; a pattern that does not compile is not usable.
 type re2 struct{}
 
+// compiled keeps each pattern's *regexp.Regexp, nil = does not compile.
+var compiled sync.Map
+
 func (re2) Match(pattern, value string) (ok, usable bool) {
-	re, err := regexp.Compile(pattern)
-	if err != nil {
+	v, seen := compiled.Load(pattern)
+	if !seen {
+		re, err := regexp.Compile(pattern)
+		if err != nil {
+			re = nil
+		}
+		v, _ = compiled.LoadOrStore(pattern, re)
+	}
+	re := v.(*regexp.Regexp)
+	if re == nil {
 		return false, false
 	}
 	return re.MatchString(value), true
