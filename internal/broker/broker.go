@@ -241,6 +241,9 @@ func (b *Broker) Ready(ctx context.Context) error {
 	if b.full.Load() {
 		return errDiskFull
 	}
+	if !b.nc.IsConnected() {
+		return fmt.Errorf("no connection to the engine: %w", checkout.ErrUnavailable)
+	}
 	if b.mode != single && !b.watch.synced() {
 		return fmt.Errorf("changes of other replicas do not arrive: %w", checkout.ErrUnavailable)
 	}
@@ -279,7 +282,7 @@ func (b *Broker) logReady(ctx context.Context, i int) error {
 
 // streamInfo asks the stream's leader.
 func (b *Broker) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.patience())
 	defer cancel()
 	var info struct {
 		Error *jetstream.APIError `json:"error"`
@@ -292,6 +295,15 @@ func (b *Broker) streamInfo(ctx context.Context, name string) (*jetstream.Stream
 		return nil, kind(info.Error)
 	}
 	return &info.StreamInfo, nil
+}
+
+// patience is how long one question may take. A cluster that has no leader yet does not
+// answer at all, so while it is waited for the question is asked again soon.
+func (b *Broker) patience() time.Duration {
+	if b.mode != single && !b.ready.Load() {
+		return time.Second
+	}
+	return callTimeout
 }
 
 // api is one request to the engine's own interface; answer is JSON.

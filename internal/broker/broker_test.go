@@ -210,6 +210,8 @@ func TestCommit(t *testing.T) {
 		{"key twice", []checkout.Write{put("a.b", "", 0), put("a.b", "", 0)}, checkout.ErrInvalid},
 		{"large value", []checkout.Write{put("a.b", strings.Repeat("x", 1100<<10), 0)}, checkout.ErrTooLarge},
 		{"too many", make([]checkout.Write, broker.MaxWrites+1), checkout.ErrTooLarge},
+		{"no such year", []checkout.Write{{Key: "a.b", Any: true, At: 1 << 60}}, checkout.ErrInvalid},
+		{"no such age", []checkout.Write{{Key: "a.b", Any: true, TTL: 1 << 60}}, checkout.ErrInvalid},
 		{"version of the future", []checkout.Write{put("session.a", "", 999)}, checkout.ErrConflict},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -26,6 +26,9 @@ const (
 	queueLen    = 4096    // commits that may wait
 	queueBytes  = 64 << 20
 
+	maxTTL = 100 * 365 * 86400
+	maxAt  = 253_402_300_799 // the end of the year 9999
+
 	// tryTimeout is how long one try waits for its ack. A lost ack is asked for again
 	// with the same id, so a short wait costs nothing but the repeat; in a cluster a new
 	// leader must be found soon, on one node a slow disk must not be asked twice.
@@ -94,6 +97,13 @@ func (b *Broker) commit(ctx context.Context, writes []checkout.Write) ([]uint64,
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
+	if limit := b.nc.MaxPayload() - 4096; limit > 0 {
+		for i := range writes {
+			if int64(len(writes[i].Value)) > limit {
+				return nil, fmt.Errorf("commit: %w: %s has %d bytes, the engine takes %d", checkout.ErrTooLarge, writes[i].Key, len(writes[i].Value), limit)
+			}
+		}
+	}
 	c.deadline = time.Now().Add(b.cfg.CommitTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(c.deadline) {
 		c.deadline = d
@@ -138,8 +148,8 @@ func (c *commit) check() error {
 		if len(w.Value) > maxValue {
 			return fmt.Errorf("%w: %s has %d bytes", checkout.ErrTooLarge, w.Key, len(w.Value))
 		}
-		if w.TTL < 0 || w.At < 0 {
-			return fmt.Errorf("%w: %s has a negative time", checkout.ErrInvalid, w.Key)
+		if w.TTL < 0 || w.TTL > maxTTL || w.At < 0 || w.At > maxAt {
+			return fmt.Errorf("%w: %s has an impossible time", checkout.ErrInvalid, w.Key)
 		}
 		c.bytes += len(w.Key) + len(w.Value) + overhead
 	}
@@ -331,8 +341,20 @@ func (q *committer) store(ctx context.Context, group []*commit) {
 				at = &attempt{id: token(12), batches: map[string]bool{}}
 				continue
 			}
+		case badRefusal:
+			// Perhaps it passes (a leader changed half-way); perhaps one commit is to blame,
+			// and then only that one may suffer.
+			if at.tries >= 3 && !at.unknown {
+				if len(group) > 1 {
+					for _, c := range group {
+						q.store(ctx, []*commit{c})
+					}
+				} else {
+					group[0].finish(nil, fmt.Errorf("%w: %w", checkout.ErrUnavailable, err))
+				}
+				return
+			}
 		case otherRefusal:
-			// Nothing of it is stored; the same again under a new id would be the same.
 		case noRefusal:
 			at.unknown = true
 		case duplicateRefusal:
@@ -474,7 +496,8 @@ type refusal uint8
 
 const (
 	noRefusal        refusal = iota // nothing was said: the outcome is unknown
-	otherRefusal                    // not stored, for a reason that may pass
+	otherRefusal                    // not stored: the engine is not up to it now
+	badRefusal                      // not stored: the engine does not like what it got
 	staleRefusal                    // not stored: an expectation is wrong, or its key is being written right now
 	duplicateRefusal                // an earlier try of the same group was stored
 )
@@ -488,6 +511,9 @@ func refused(err error) refusal {
 			return staleRefusal
 		case codeBatchDuplicate:
 			return duplicateRefusal
+		}
+		if api.Code >= 400 && api.Code < 500 {
+			return badRefusal
 		}
 		return otherRefusal
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),

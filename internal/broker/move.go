@@ -215,6 +215,11 @@ func (b *Broker) moveStream(ctx context.Context, from *nats.Conn, name, id strin
 		call, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		m, err := b.nc.RequestWithContext(call, restore.Deliver, data)
+		// The node that restores may be another one, and the way to it not known yet.
+		for errors.Is(err, nats.ErrNoResponders) && call.Err() == nil {
+			time.Sleep(20 * time.Millisecond)
+			m, err = b.nc.RequestWithContext(call, restore.Deliver, data)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("restore: %w", err)
 		}

@@ -166,6 +166,23 @@ type serverLog struct{ log *slog.Logger }
 func (l *serverLog) Noticef(f string, v ...any) { l.log.Debug("engine: " + fmt.Sprintf(f, v...)) }
 func (l *serverLog) Debugf(string, ...any)      {}
 func (l *serverLog) Tracef(string, ...any)      {}
-func (l *serverLog) Warnf(f string, v ...any)   { l.log.Warn("engine: " + fmt.Sprintf(f, v...)) }
-func (l *serverLog) Errorf(f string, v ...any)  { l.log.Error("engine: " + fmt.Sprintf(f, v...)) }
-func (l *serverLog) Fatalf(f string, v ...any)  { l.log.Error("engine stops: " + fmt.Sprintf(f, v...)) }
+func (l *serverLog) Warnf(f string, v ...any) {
+	text := fmt.Sprintf(f, v...)
+	// The passwords are those of Config, in memory; they are not in a file.
+	if strings.Contains(text, "Plaintext passwords detected") {
+		return
+	}
+	l.log.Warn("engine: " + text)
+}
+
+func (l *serverLog) Errorf(f string, v ...any) {
+	text := fmt.Sprintf(f, v...)
+	// A replica that is down is no error of this one.
+	if strings.Contains(text, "trying to connect to route") {
+		l.log.Warn("engine: " + text)
+		return
+	}
+	l.log.Error("engine: " + text)
+}
+
+func (l *serverLog) Fatalf(f string, v ...any) { l.log.Error("engine stops: " + fmt.Sprintf(f, v...)) }

@@ -86,7 +86,10 @@ func (b *Broker) ensure(ctx context.Context) error {
 func (b *Broker) ensureStream(ctx context.Context, want jetstream.StreamConfig) error {
 	info, err := b.streamInfo(ctx, want.Name)
 	if errors.Is(err, checkout.ErrNotFound) {
-		if _, err = b.js.CreateStream(ctx, want); err == nil {
+		call, cancel := context.WithTimeout(ctx, 2*b.patience())
+		_, err = b.js.CreateStream(call, want)
+		cancel()
+		if err == nil {
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
