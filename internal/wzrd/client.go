@@ -31,8 +31,8 @@ const (
 	maxAnswer = 4 << 20
 	// tries is how often a read is made at most.
 	tries = 3
-	// maxWait is the longest that a call waits for our own rate limit or, between two
-	// tries of a read, for a Retry-After.
+	// maxWait is the longest that a call waits for our own rate limit or for a Retry-After,
+	// its own between two tries of a read or that of a 429 a moment ago.
 	maxWait = 2 * time.Second
 	// maxPause is the longest that one Retry-After of a 429 keeps calls back.
 	maxPause = 60 * time.Second
@@ -270,31 +270,43 @@ func (c *Client) guarded(ctx context.Context, k call, body []byte) (a answer, ag
 	return a, again, err
 }
 
-// admit waits for our own limit, for at most maxWait, and keeps to a Retry-After.
+// admit keeps to a Retry-After that still runs and to our own limit: a short wait is
+// waited out, for one over maxWait the call is refused. Nothing has been sent then.
 func (c *Client) admit(ctx context.Context, k call) error {
-	if err := ctx.Err(); err != nil {
-		return k.fail(codeCanceled, checkout.Later, checkout.ErrTimeout, "the caller's time was over before the call", 0)
-	}
-	if left := time.Until(time.Unix(0, k.api.pause.Load())); left > 0 {
+	if left := time.Until(time.Unix(0, k.api.pause.Load())); left > maxWait {
 		return k.fail(codeLimited, checkout.Later, checkout.ErrUnavailable, "WZRDPAY asked to wait", seconds(left))
+	} else if err := k.wait(ctx, left); err != nil {
+		return err
 	}
 	turn := c.limit.Reserve()
-	wait := turn.Delay()
-	if !turn.OK() || wait > maxWait {
+	delay := turn.Delay()
+	if !turn.OK() || delay > maxWait {
 		turn.Cancel()
-		return k.fail(codeLimited, checkout.Later, checkout.ErrUnavailable, "too many calls at once", seconds(min(wait, maxPause)))
+		return k.fail(codeLimited, checkout.Later, checkout.ErrUnavailable, "too many calls at once", seconds(min(delay, maxPause)))
 	}
-	if wait == 0 {
+	if err := k.wait(ctx, delay); err != nil {
+		turn.Cancel()
+		return err
+	}
+	return nil
+}
+
+// wait lets d pass before the call is sent, or the caller's time end.
+func (k call) wait(ctx context.Context, d time.Duration) error {
+	over := k.fail(codeCanceled, checkout.Later, checkout.ErrTimeout, "the caller's time was over before the call", 0)
+	if ctx.Err() != nil {
+		return over
+	}
+	if d <= 0 {
 		return nil
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		turn.Cancel()
-		return k.fail(codeCanceled, checkout.Later, checkout.ErrTimeout, "the caller's time was over before the call", 0)
+		return over
 	}
 }
 
