@@ -307,7 +307,9 @@ func paramsText(params map[string]string) string {
 	slices.Sort(names)
 	text := ""
 	for _, name := range names {
-		text += strconv.Quote(name) + strconv.Quote(params[name])
+		for _, part := range [...]string{name, params[name]} {
+			text += strconv.Itoa(len(part)) + ":" + part
+		}
 	}
 	return text
 }

@@ -15,7 +15,7 @@ func (t Text) In(locale string) string {
 	if i := strings.IndexAny(locale, "-_"); i >= 0 {
 		language = locale[:i]
 	}
-	if s := t[strings.ToLower(language)]; s != "" {
+	if s := t[lower(language)]; s != "" {
 		return s
 	}
 	if s := t["en"]; s != "" {
@@ -28,6 +28,22 @@ func (t Text) In(locale string) string {
 		}
 	}
 	return t[first]
+}
+
+// lower is strings.ToLower for ASCII, without Unicode's tables in the page.
+func lower(s string) string {
+	for i := range len(s) {
+		if s[i] >= 'A' && s[i] <= 'Z' {
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				if b[i] >= 'A' && b[i] <= 'Z' {
+					b[i] += 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
+	return s
 }
 
 // Field is one value that a service wants from the shopper (vendor: services.*.fields[]).
