@@ -429,10 +429,17 @@ func TestLimits(t *testing.T) {
 		from string
 		want int
 	}{
-		{"203.0.113.1", 201}, {"203.0.113.1", 201}, {"203.0.113.1", 429}, {"203.0.113.2", 201},
-		{"203.0.113.9, 203.0.113.1", 429},                       // what the caller wrote himself does not count
-		{"10.0.0.1", 201}, {"10.0.0.1", 201}, {"10.0.0.1", 201}, // a proxy inside
-		{"2001:db8::1", 201}, {"2001:db8::2", 201}, {"2001:db8::3", 429}, // one house
+		{"203.0.113.1", 201},
+		{"203.0.113.1", 201},
+		{"203.0.113.1", 429},
+		{"203.0.113.2", 201},
+		{"203.0.113.9, 203.0.113.1", 429}, // what the caller wrote himself does not count
+		{"10.0.0.1", 201},
+		{"10.0.0.1", 201},
+		{"10.0.0.1", 201}, // a proxy inside
+		{"2001:db8::1", 201},
+		{"2001:db8::2", 201},
+		{"2001:db8::3", 429}, // one house
 	} {
 		a := pay(c.from)
 		if a.Code != c.want {
@@ -955,3 +962,39 @@ type sink struct{ header http.Header }
 func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) Write(b []byte) (int, error) { return len(b), nil }
 func (s *sink) WriteHeader(int)             {}
+
+// Whatever is asked for, the edge answers by itself: no panic, and every error is a
+// problem document.
+func FuzzPublic(f *testing.F) {
+	for _, path := range []string{"/v1/checkout?locale=uk", "/v1/checkout/updates?revision=9&wait=1", "/checkout/" + sessionID + "/pay", "/return/success?t=" + statusToken, "/widget/v1/checkout.js?session=" + sessionID, "/widget/v1/logos/card", "/%2e%2e/", "//a/b", "*"} {
+		f.Add("GET", path, "", "gzip;q=x, br")
+		f.Add("POST", path, `{"service":"card_eur_hpp"}`, "en;q=2,uk;q=0.x")
+		f.Add("OPTIONS", path, "service=a&field.a.b=%zz", "*")
+	}
+	w := open(f, nil)
+	handler := w.api.Public()
+	f.Fuzz(func(t *testing.T, method, path, body, header string) {
+		r, err := http.NewRequest(method, "http://pay.example/", strings.NewReader(body))
+		if err != nil {
+			return
+		}
+		if r.URL, err = url.ParseRequestURI(path); err != nil {
+			return
+		}
+		r.RemoteAddr = "127.0.0.1:1"
+		for _, name := range []string{"Accept-Encoding", "Accept-Language", "X-Request-Id", "X-Forwarded-For", "If-None-Match", "Idempotency-Key"} {
+			r.Header.Set(name, header)
+		}
+		r.Header.Set("Authorization", "Bearer "+payToken)
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if strings.HasPrefix(body, "{") {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		rec := httptest.NewRecorder()
+		handler.ServeHTTP(rec, r)
+		kind := rec.Header().Get("Content-Type")
+		if rec.Code == http.StatusInternalServerError || rec.Code >= 400 && kind != "application/problem+json" && !strings.HasPrefix(kind, "text/html") {
+			t.Errorf("%s %q = %d %s %s", method, path, rec.Code, kind, rec.Body)
+		}
+	})
+}

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"bufio"
 	"context"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
@@ -76,15 +75,9 @@ func (x *exchange) Flush() {
 }
 
 func newRequestID() string {
-	var b [12]byte
-	x, y := rand.Uint64(), rand.Uint32() // to tell requests apart, not to keep a secret
-	for i := range 8 {
-		b[i] = byte(x >> (8 * i))
-	}
-	for i := range 4 {
-		b[8+i] = byte(y >> (8 * i))
-	}
-	return hex.EncodeToString(b[:])
+	const digits = 13                           // of 64 bits in base 36
+	id := strconv.FormatUint(rand.Uint64(), 36) //nolint:gosec // it tells requests apart and keeps no secret
+	return "r" + "000000000000"[:max(0, digits-len(id))] + id
 }
 
 // requestID takes the caller's ID when it is a plain word, else makes one.
@@ -118,8 +111,8 @@ func (a *API) plane(private bool, next http.Handler) http.Handler {
 		}
 		defer func() {
 			if v := recover(); v != nil {
-				if v == http.ErrAbortHandler {
-					panic(v)
+				if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+					panic(v) // net/http's own way to cut a connection
 				}
 				a.cfg.Log.Error("handler panicked", "request_id", x.id, "route", x.route, "err", v, "stack", string(debug.Stack()))
 				if x.status == 0 {

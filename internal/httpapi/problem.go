@@ -44,6 +44,10 @@ func (c *Conflict) Error() string { return c.Err.Error() }
 // Unwrap gives Err.
 func (c *Conflict) Unwrap() error { return c.Err }
 
+// Existing gives the session that is in the way and its redirect; any error that has it
+// puts them into its problem.
+func (c *Conflict) Existing() (checkout.Session, *checkout.Redirect) { return c.Session, c.Redirect }
+
 // kinds is the one table from an error's kind to a status.
 var kinds = []struct {
 	kind      error
@@ -139,9 +143,12 @@ func describe(err error, private bool) problem {
 			p.Detail = advice(up.Directive)
 		}
 	}
-	var conflict *Conflict
-	if errors.As(err, &conflict) {
-		p.Session, p.Redirect = &conflict.Session, conflict.Redirect
+	var there interface {
+		Existing() (checkout.Session, *checkout.Redirect)
+	}
+	if errors.As(err, &there) {
+		session, redirect := there.Existing()
+		p.Session, p.Redirect = &session, redirect
 	}
 	var later interface{ RetryAfter() time.Duration }
 	if errors.As(err, &later) {

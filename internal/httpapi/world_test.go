@@ -171,30 +171,36 @@ func (f *fake) Create(_ context.Context, body []byte) (httpapi.Created, error) {
 	f.body = body
 	return httpapi.Created{Session: f.session, Token: payToken, Replayed: f.replayed}, f.err
 }
+
 func (f *fake) Session(_ context.Context, id string) (checkout.Session, error) {
 	if id != sessionID {
 		return checkout.Session{}, &checkout.Error{Kind: checkout.ErrNotFound, Code: "session_not_found", Detail: "there is no such session"}
 	}
 	return f.session, f.err
 }
+
 func (f *fake) SessionByReference(_ context.Context, ref string) (checkout.Session, error) {
 	if f.err == nil && ref != "order-1" {
 		return checkout.Session{}, fmt.Errorf("find: %w", checkout.ErrNotFound)
 	}
 	return f.session, f.err
 }
+
 func (f *fake) Expire(ctx context.Context, id string) (checkout.Session, error) {
 	return f.Session(ctx, id)
 }
+
 func (f *fake) Patch(ctx context.Context, id string, body []byte) (checkout.Session, error) {
 	f.body = body
 	return f.Session(ctx, id)
 }
+
 func (f *fake) invoice() checkout.Invoice {
 	g := newFake()
 	g.pending()
 	return *g.session.Invoice
 }
+
 func (f *fake) Invoice(_ context.Context, _ string, refresh bool) (checkout.Invoice, error) {
 	v := f.invoice()
 	if refresh {
@@ -202,34 +208,42 @@ func (f *fake) Invoice(_ context.Context, _ string, refresh bool) (checkout.Invo
 	}
 	return v, f.err
 }
+
 func (f *fake) Invoices(_ context.Context, reference, after string, limit int) ([]checkout.Invoice, string, error) {
 	if f.err != nil || reference == "none" {
 		return nil, "", fmt.Errorf("list: %w", errorsOr(f.err, checkout.ErrNotFound))
 	}
 	return []checkout.Invoice{f.invoice()}, fmt.Sprintf("%s-%d", after, limit), nil
 }
+
 func errorsOr(a, b error) error {
 	if a != nil {
 		return a
 	}
 	return b
 }
+
 func (f *fake) Services(context.Context, string, int) ([]checkout.AccountService, string, error) {
 	return []checkout.AccountService{{ID: "comcps_1", Service: "card_eur_hpp", Method: "card", Currency: "EUR", Enabled: true}}, "", f.err
 }
+
 func (f *fake) Service(context.Context, string) (checkout.AccountService, error) {
 	return checkout.AccountService{ID: "comcps_1", Service: "card_eur_hpp"}, f.err
 }
+
 func (f *fake) PaymentForm(_ context.Context, body []byte) (httpapi.Form, error) {
 	f.body = body
 	return httpapi.Form{Action: "https://api.example/process", Method: "POST", Fields: map[string]string{"amount": "10.5"}}, f.err
 }
+
 func (f *fake) Events(context.Context, string, int) ([]checkout.JSON, string, error) {
 	return []checkout.JSON{checkout.JSON(`{"id":"evt_1","type":"session.paid","timestamp":"2026-11-22T10:00:00Z"}`)}, "", f.err
 }
+
 func (f *fake) Redeliver(context.Context, string) (checkout.JSON, error) {
 	return checkout.JSON(`{"id":"evt_1","type":"session.paid","timestamp":"2026-11-22T10:00:00Z"}`), f.err
 }
+
 func (f *fake) Receive(_ context.Context, body []byte, signature string) error {
 	if signature != "good" {
 		return &checkout.Error{Kind: checkout.ErrUnauthorized, Code: "bad_signature", Detail: "the signature does not fit"}
@@ -239,10 +253,12 @@ func (f *fake) Receive(_ context.Context, body []byte, signature string) error {
 	}
 	return f.err
 }
+
 func (f *fake) LongPoll(_ context.Context, _ string, _ int64, wait time.Duration) ([]byte, error) {
 	f.wait = wait
 	return f.frame, f.err
 }
+
 func (f *fake) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }
 
 type world struct {

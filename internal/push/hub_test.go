@@ -333,7 +333,11 @@ func TestHub_AllowedOrigins(t *testing.T) {
 
 func TestHub_Refuses(t *testing.T) {
 	t.Parallel()
-	w := open(t, func(c *push.Config) { c.MaxSockets = 3; c.MaxPerAddress = 2; c.Address = func(r *http.Request) string { return r.Header.Get("X-From") } })
+	w := open(t, func(c *push.Config) {
+		c.MaxSockets = 3
+		c.MaxPerAddress = 2
+		c.Address = func(r *http.Request) string { return r.Header.Get("X-From") }
+	})
 	w.store.change("cs_a")
 	try := func(header http.Header) int {
 		_, r, err := (&websocket.Dialer{}).Dial(w.url, header)
