@@ -171,7 +171,6 @@ type upstream struct {
 	pre      checkout.PreRequest
 	test     bool
 	preErr   error
-	second   int // invoices made under a reference that had one: must stay 0
 }
 
 // fate of a create.

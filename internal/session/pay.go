@@ -595,17 +595,20 @@ func (s *Service) adopt(ctx context.Context, id, owner string, v checkout.Invoic
 func (s *Service) release(ctx context.Context, id, owner, outcome string, change func(r *record, now int64)) *record {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
 	defer cancel()
-	s.cfg.Observer.Attempt(outcome)
+	mine := false
 	r, err := s.mutate(ctx, id, func(r *record, now int64) (bool, error) {
-		if r.Claim == nil || r.Claim.Owner != owner {
-			return false, nil
+		mine = r.Claim != nil && r.Claim.Owner == owner
+		if mine {
+			change(r, now)
 		}
-		change(r, now)
-		return true, nil
+		return mine, nil
 	})
 	if err != nil {
 		s.cfg.Log.ErrorContext(ctx, "claim not released", "session", id, "err", err)
 		return nil
+	}
+	if mine {
+		s.cfg.Observer.Attempt(outcome)
 	}
 	return r
 }

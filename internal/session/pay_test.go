@@ -491,6 +491,11 @@ func TestPay_CheapInvoice(t *testing.T) {
 				if err != nil || paid.Session.Attempts[0].ReferenceID != "order-1.2" {
 					t.Errorf("Pay(again) = %+v, %v, want order-1.2", paid.Session.Attempts, err)
 				}
+				time.Sleep(time.Second)
+				apply(t, s, callback(w.psp.set("order-1", "refunded")), callback(w.psp.set("order-1.2", "processed")))
+				if now := get(t, s, v.ID); now.Status != checkout.StatusPaid || len(now.Attempts) != 1 {
+					t.Errorf("session is %s with %d attempts, want paid by the one of ours", now.Status, len(now.Attempts))
+				}
 			})
 		})
 	}
@@ -633,4 +638,56 @@ func TestPay_Redirect(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPay_NotVisibleYet: WZRDPAY says 409 and its list lags behind.
+func TestPay_NotVisibleYet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.service(t)
+		w.psp.fault = func(int, checkout.InvoiceRequest) fate {
+			return fate{made: true, err: upstreamError(409, checkout.AlreadyThere, checkout.ErrConflict)}
+		}
+		w.psp.lookup = func(n int) error {
+			if n <= 2 {
+				return checkout.ErrNotFound
+			}
+			return nil
+		}
+		v := create(t, s, order("order"))
+		if _, err := s.Pay(t.Context(), v.ID, card); err != nil || len(w.psp.requests) != 1 || w.psp.lookups != 3 {
+			t.Errorf("Pay() = %v with %d creates and %d look-ups, want 1 and 3", err, len(w.psp.requests), w.psp.lookups)
+		}
+	})
+}
+
+// TestPay_TakenOver: a replica whose clock is a minute ahead takes over a claim that is
+// still worked on. The first owner's late "no" must not end the second's attempt.
+func TestPay_TakenOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.service(t)
+		ahead := w.service(t, func(c *session.Config) { c.Now = func() time.Time { return time.Now().Add(time.Minute) } })
+		w.psp.fault = func(n int, _ checkout.InvoiceRequest) fate {
+			if n == 1 {
+				return fate{wait: 10 * time.Second, err: upstreamError(422, checkout.NotCreated, checkout.ErrInvalid)}
+			}
+			return fate{made: true, wait: 10 * time.Second}
+		}
+		v := create(t, s, order("order"))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := s.Pay(t.Context(), v.ID, card); code(err) != "refused" {
+				t.Errorf("Pay(first) = %v, want refused", err)
+			}
+		})
+		time.Sleep(5 * time.Second)
+		paid, err := ahead.Pay(t.Context(), v.ID, card)
+		wg.Wait()
+		if err != nil || len(paid.Session.Attempts) != 1 || w.psp.count() != 1 || len(w.psp.requests) != 2 {
+			t.Errorf("Pay(second) = %+v, %v with %d invoices of %d creates, want one of 2", paid.Session.Attempts, err, w.psp.count(), len(w.psp.requests))
+		}
+	})
 }

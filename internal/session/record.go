@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -183,6 +184,9 @@ var members = []string{"id", "revision", "session", "metadata", "closed", "event
 
 var emptyObject = checkout.JSON("{}")
 
+// errUnreadable: what is stored is no record.
+var errUnreadable = errors.New("unreadable record")
+
 // decode reads a stored record. now is for the timer that the stored state implies.
 func decode(e checkout.Entry, now int64) (*record, error) {
 	var v envelope
@@ -192,7 +196,7 @@ func decode(e checkout.Entry, now int64) (*record, error) {
 		err = json.Unmarshal(v.Session, &r.Session)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("decode %s: %w", e.Key, err)
+		return nil, fmt.Errorf("decode %s: %w: %w", e.Key, errUnreadable, err)
 	}
 	each(e.Value, func(name string, value json.RawMessage) {
 		if !slices.Contains(members, name) {

@@ -195,8 +195,13 @@ func (s *Service) plan(ctx context.Context, g group, fresh bool, p *plan) error 
 		return nil
 	}
 	r, err := s.load(ctx, g.id, fresh)
-	if errors.Is(err, checkout.ErrNotFound) && fresh {
-		for _, u := range g.updates { // an index without its session: not by our commits
+	// An index without its session, or a record that can not be read, is not by our
+	// commits; it must not hold up the callbacks behind it.
+	if unreadable := errors.Is(err, errUnreadable); unreadable || errors.Is(err, checkout.ErrNotFound) && fresh {
+		if unreadable {
+			s.cfg.Log.ErrorContext(ctx, "session unreadable", "session", g.id, "err", err)
+		}
+		for _, u := range g.updates {
 			s.unclaimed(ctx, p, u, g.id, "no_session")
 		}
 		return nil

@@ -540,3 +540,84 @@ func TestEvent(t *testing.T) {
 		}
 	})
 }
+
+// meddling runs a function before the first commit that only sets a timer.
+type meddling struct {
+	*memory
+	once func()
+}
+
+func (m *meddling) Commit(ctx context.Context, writes ...checkout.Write) ([]uint64, error) {
+	if f := m.once; f != nil && len(writes) == 1 && writes[0].At != 0 {
+		m.once = nil
+		f()
+	}
+	return m.memory.Commit(ctx, writes...)
+}
+
+// TestTimer_Race: a payment begins just before the timer is set anew; its own, sooner
+// moment must not be lost.
+func TestTimer_Race(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.service(t)
+		v := create(t, s, order("order"))
+		store := &meddling{memory: w.store, once: func() {
+			if _, err := s.Pay(t.Context(), v.ID, card); err != nil {
+				t.Errorf("Pay() = %v", err)
+			}
+		}}
+		other := w.service(t, func(c *session.Config) { c.Store = store })
+		if err := other.Timer(t.Context(), "timer."+v.ID, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := w.store.next(), v.CreatedAt+60; got != want {
+			t.Errorf("timer at %d, want %d", got, want)
+		}
+	})
+}
+
+// TestApplyCallbacks_LiveMode: a body that says "test" is not money, whatever signed it.
+func TestApplyCallbacks_LiveMode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.psp.pre.TestMode = false
+		s := w.service(t, func(c *session.Config) { c.TestMode = false })
+		v := paying(t, w, s, "order")
+		time.Sleep(time.Second)
+		u := callback(w.psp.set("order", "processed"))
+		u.Invoice.TestMode = true
+		apply(t, s, u)
+		if now := get(t, s, v.ID); now.Status != checkout.StatusPending || w.tally.get("invoice callback wrong_mode") != 1 {
+			t.Errorf("status = %s, want pending", now.Status)
+		}
+		u.Invoice.TestMode = false
+		apply(t, s, u)
+		if now := get(t, s, v.ID); now.Status != checkout.StatusPaid {
+			t.Errorf("status = %s, want paid", now.Status)
+		}
+	})
+}
+
+// TestApplyCallbacks_Unreadable: a broken record does not hold up the others.
+func TestApplyCallbacks_Unreadable(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.service(t)
+		broken, well := paying(t, w, s, "order-1"), paying(t, w, s, "order-2")
+		if _, err := w.store.Commit(t.Context(), checkout.Write{Key: "session." + broken.ID, Value: []byte("{"), Any: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		apply(t, s, callback(w.psp.set("order-1", "processed")), callback(w.psp.set("order-2", "processed")))
+		if now := get(t, s, well.ID); now.Status != checkout.StatusPaid {
+			t.Errorf("status = %s, want paid", now.Status)
+		}
+		if got := w.store.keys("unclaimed."); len(got) != 1 {
+			t.Errorf("unclaimed = %v, want the broken session's callback", got)
+		}
+	})
+}
