@@ -36,10 +36,10 @@ type settings struct {
 	NATSCert          string   `name:"nats-cert" env:"BFF_NATS_CERT" placeholder:"FILE" help:"Client certificate."`
 	NATSKey           string   `name:"nats-key" env:"BFF_NATS_KEY" placeholder:"FILE" help:"Client certificate's key."`
 	NATSReplicas      *int     `name:"nats-replicas" env:"BFF_NATS_REPLICAS" placeholder:"N" help:"Copies of each stream there (default 3)."`
-	ClusterName       string   `env:"BFF_CLUSTER_NAME" placeholder:"NAME" help:"This replica's name in the embedded cluster."`
+	ClusterName       string   `env:"BFF_CLUSTER_NAME" placeholder:"NAME" help:"Name of the embedded cluster or of this replica, for logs."`
 	ClusterListen     string   `env:"BFF_CLUSTER_LISTEN" placeholder:"ADDR" help:"Where replicas reach this one (default :6222)."`
-	ClusterPeers      []string `env:"BFF_CLUSTER_PEERS" placeholder:"HOST:PORT" help:"Comma list of all replicas."`
-	ClusterSecret     string   `env:"BFF_CLUSTER_SECRET" placeholder:"SECRET" help:"Shared by the replicas."`
+	ClusterPeers      []string `env:"BFF_CLUSTER_PEERS" placeholder:"HOST:PORT" help:"Comma list of all three replicas, or of the two others."`
+	ClusterSecret     string   `env:"BFF_CLUSTER_SECRET" placeholder:"SECRET" help:"What the replicas show one another (default: derived from WZRD_API_KEY)."`
 	ClusterSecretFile string   `env:"BFF_CLUSTER_SECRET_FILE" placeholder:"FILE" help:"File that holds the same."`
 	ClusterCA         string   `name:"cluster-ca" env:"BFF_CLUSTER_CA" placeholder:"FILE" help:"Mutual TLS between replicas: authority."`
 	ClusterCert       string   `env:"BFF_CLUSTER_CERT" placeholder:"FILE" help:"Mutual TLS between replicas: certificate."`

@@ -154,43 +154,27 @@ func closed(err error) error {
 // open brings the store up.
 func (a *App) open(ctx context.Context) error {
 	c := a.cfg
-	store, err := broker.Open(ctx, broker.Config{
+	config := broker.Config{
 		Dir:     c.DataDir,
 		NATSURL: c.NATS.URL, NATSCreds: c.NATS.Creds, NATSCA: c.NATS.CA, NATSCert: c.NATS.Cert, NATSKey: c.NATS.Key,
-		Replicas:    externalReplicas(c),
-		ClusterName: clusterName(c), ClusterListen: c.Cluster.Listen, ClusterPeers: c.Cluster.Peers, ServerName: c.Cluster.Name,
-		ClusterUser: clusterUser(c), ClusterPassword: c.Cluster.Secret,
-		ClusterCA: c.Cluster.CA, ClusterCert: c.Cluster.Cert, ClusterKey: c.Cluster.Key, ClusterInsecure: c.Cluster.CA == "",
 		RetentionDays: c.RetentionDays, Logger: a.log,
-	})
+	}
+	switch {
+	case c.NATS.URL != "":
+		config.Replicas = c.NATS.Replicas
+	case len(c.Cluster.Peers) > 0:
+		config.ClusterName, config.ClusterListen, config.ClusterPeers = c.Cluster.Name, c.Cluster.Listen, c.Cluster.Peers
+		config.ClusterUser, config.ClusterPassword = "replica", c.clusterSecret()
+		config.ClusterCA, config.ClusterCert, config.ClusterKey = c.Cluster.CA, c.Cluster.Cert, c.Cluster.Key
+		config.ClusterInsecure = c.Cluster.CA == ""
+	}
+	store, err := broker.Open(ctx, config)
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
 	a.store = store
 	a.onStop("store", store.Close)
 	return nil
-}
-
-func externalReplicas(c Config) int {
-	if c.NATS.URL == "" {
-		return 0
-	}
-	return c.NATS.Replicas
-}
-
-// clusterName is one name for all replicas: they are told apart by their server name.
-func clusterName(c Config) string {
-	if len(c.Cluster.Peers) == 0 {
-		return ""
-	}
-	return "wzrdcheckout"
-}
-
-func clusterUser(c Config) string {
-	if c.Cluster.Secret == "" {
-		return ""
-	}
-	return "replica"
 }
 
 // join makes every other part and starts it.
@@ -217,7 +201,7 @@ func (a *App) join(ctx context.Context) error {
 	sessions, err := session.New(session.Config{
 		Store: a.store, PSP: client, Matcher: wzrd.NewPatterns(registry.Wzrd), Keys: keys, TestMode: !c.Live(),
 		Origins: a.origins(), ReturnURLs: a.returnURLs, CallbackURL: c.PublicURL + "/v1/callbacks/wzrdpay",
-		RedirectHosts: c.RedirectHosts, ReRead: c.reread(), Replica: c.Cluster.Name,
+		RedirectHosts: c.RedirectHosts, ReRead: c.reread(), Replica: a.store.Name(),
 		Log: a.log, Observer: registry.Session,
 	})
 	if err != nil {

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -57,10 +59,10 @@ type NATS struct {
 
 // Cluster joins the replicas' own embedded engines.
 type Cluster struct {
-	Name   string   // BFF_CLUSTER_NAME: this replica's name, unique and stable
+	Name   string   // BFF_CLUSTER_NAME: begins the replicas' names in logs; the rest is made once and kept in BFF_DATA_DIR
 	Listen string   // BFF_CLUSTER_LISTEN
-	Peers  []string // BFF_CLUSTER_PEERS: host:port of every replica, this one included
-	Secret string   // BFF_CLUSTER_SECRET: shared by the replicas, authenticates routes
+	Peers  []string // BFF_CLUSTER_PEERS: host:port of all three replicas, or of the two others
+	Secret string   // BFF_CLUSTER_SECRET: authenticates the replicas to one another; "" = derived from WZRD_API_KEY
 	CA     string   // BFF_CLUSTER_CA, _CERT, _KEY: mutual TLS between replicas
 	Cert   string
 	Key    string
@@ -261,6 +263,17 @@ func (c Config) checkWZRD(v *check) {
 	}
 }
 
+// clusterSecret is what the replicas show one another: all of them have the same API key.
+// A secret of its own lets that key be changed without cutting the replicas apart.
+func (c Config) clusterSecret() string {
+	if c.Cluster.Secret != "" {
+		return c.Cluster.Secret
+	}
+	mac := hmac.New(sha256.New, []byte(c.WZRD.APIKey))
+	mac.Write([]byte("wzrdcheckout cluster"))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
 func (c Config) checkEngine(v *check) {
 	switch {
 	case c.NATS.URL != "" && len(c.Cluster.Peers) > 0:
@@ -275,14 +288,11 @@ func (c Config) checkEngine(v *check) {
 		v.add("BFF_NATS_CERT", "and BFF_NATS_KEY go together")
 	}
 	if n := len(c.Cluster.Peers); n > 0 {
-		if n != 3 && n != 5 {
-			v.add("BFF_CLUSTER_PEERS", "names %d replicas; a quorum wants 3 or 5, this one included", n)
+		if n != 2 && n != 3 {
+			v.add("BFF_CLUSTER_PEERS", "names %d replicas; it must name all three, or the two others", n)
 		}
 		if c.Cluster.Name == "" {
-			v.add("BFF_CLUSTER_NAME", "missing; a name for this replica, unique and stable")
-		}
-		if c.Cluster.Secret == "" {
-			v.add("BFF_CLUSTER_SECRET", "missing; the replicas prove themselves to one another with it")
+			v.add("BFF_CLUSTER_NAME", "missing; a name for the cluster or for this replica")
 		}
 		for _, peer := range c.Cluster.Peers {
 			if _, _, err := net.SplitHostPort(peer); err != nil {

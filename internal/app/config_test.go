@@ -67,8 +67,8 @@ func TestValidate_NamesTheSetting(t *testing.T) {
 		{"planes on one port", func(c *app.Config) { c.PrivateListen = c.Listen }, "BFF_PRIVATE_LISTEN"},
 		{"listen without port", func(c *app.Config) { c.Listen = "localhost" }, "BFF_LISTEN"},
 		{"two engines", func(c *app.Config) { c.NATS.URL, c.Cluster.Peers = "nats://n:4222", []string{"a:1", "b:1", "c:1"} }, "BFF_NATS_URL"},
-		{"cluster of two", func(c *app.Config) {
-			c.Cluster = app.Cluster{Name: "a", Listen: ":1", Secret: "s", Peers: []string{"a:1", "b:1"}}
+		{"cluster of one peer", func(c *app.Config) {
+			c.Cluster = app.Cluster{Name: "a", Listen: ":1", Secret: "s", Peers: []string{"a:1"}}
 		}, "BFF_CLUSTER_PEERS"},
 		{"cluster without a name", func(c *app.Config) { c.Cluster.Peers, c.Cluster.Secret = []string{"a:1", "b:1", "c:1"}, "s" }, "BFF_CLUSTER_NAME"},
 		{"re-read unknown", func(c *app.Config) { c.ReRead = "maybe" }, "BFF_REREAD"},

@@ -164,6 +164,13 @@ func externalOptions(c *Config) ([]nats.Option, error) {
 }
 
 func (b *Broker) startEmbedded() error {
+	if b.cfg.ServerName == "" {
+		name, err := serverName(b.cfg.Dir, b.cfg.ClusterName)
+		if err != nil {
+			return err
+		}
+		b.cfg.ServerName = name
+	}
 	if b.mode == single {
 		if _, err := os.Stat(b.clusterDir()); err == nil {
 			return fmt.Errorf("open data folder %s: it belongs to a member of a cluster; going back to one node needs ClusterPeers still set, or an empty folder", b.cfg.Dir)
@@ -171,13 +178,6 @@ func (b *Broker) startEmbedded() error {
 		e, err := startEngine(singleOptions(b.singleDir()), b.log)
 		b.engine = e
 		return err
-	}
-	if b.cfg.ServerName == "" {
-		name, err := serverName(b.cfg.Dir)
-		if err != nil {
-			return err
-		}
-		b.cfg.ServerName = name
 	}
 	o, err := clusterOptions(&b.cfg, b.clusterDir(), token(16))
 	if err != nil {
@@ -189,6 +189,15 @@ func (b *Broker) startEmbedded() error {
 
 func (b *Broker) singleDir() string  { return filepath.Join(b.cfg.Dir, "single") }
 func (b *Broker) clusterDir() string { return filepath.Join(b.cfg.Dir, "cluster") }
+
+// Name is this replica's own, stable over restarts; "" with an external engine, where
+// nothing of the replica lasts.
+func (b *Broker) Name() string {
+	if b.mode == external {
+		return ""
+	}
+	return b.cfg.ServerName
+}
 
 // Streams is the number of callback streams.
 func (b *Broker) Streams() int {

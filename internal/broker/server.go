@@ -51,14 +51,14 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// serverName reads the name kept in dir, or makes one.
-func serverName(dir string) (string, error) {
+// serverName reads the name kept in dir, or makes one that begins with prefix.
+func serverName(dir, prefix string) (string, error) {
 	path := filepath.Join(dir, "server-name")
 	text, err := os.ReadFile(path) //nolint:gosec // the operator names the folder
 	if err == nil && len(strings.TrimSpace(string(text))) > 0 {
 		return strings.TrimSpace(string(text)), nil
 	}
-	name := "bff-" + token(8)
+	name := strings.TrimPrefix(prefix+"-bff-"+token(8), "-")
 	if err := os.WriteFile(path, []byte(name+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("write server name: %w", err)
 	}
@@ -104,7 +104,9 @@ func clusterOptions(c *Config, dir, password string) (*server.Options, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker config: ClusterListen: port %q is no number", port)
 	}
-	o.Cluster.Name = c.ClusterName
+	// One name for every cluster: what keeps strangers out is the password, and replicas
+	// whose operators named them one by one must find each other too.
+	o.Cluster.Name = "wzrdcheckout"
 	o.Cluster.Host, o.Cluster.Port = host, n
 	o.Cluster.Username, o.Cluster.Password = c.ClusterUser, c.ClusterPassword
 	o.Cluster.ConnectRetries = 1 << 30

@@ -113,7 +113,7 @@ func New(config Config) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	c.public, c.private = c.newAPI("public", config.PublicAPI), c.newAPI("private", config.PrivateAPI)
-	c.to = redirects{test: c.test(), hosts: config.RedirectHosts}
+	c.to = redirects{test: c.test(), hosts: config.RedirectHosts, hpp: hostedPage(config.HPPURL)}
 	pairs := []string{string(config.APIKey), redacted, config.AccountID, redacted}
 	for _, k := range config.SigningKeys {
 		pairs = append(pairs, string(k), redacted)

@@ -311,6 +311,7 @@ func TestCreateInvoice_Redirect(t *testing.T) {
 		{name: "the form", attributes: form, want: posted},
 		{name: "the form when hpp_url is null", attributes: `,"hpp_url":null` + form, want: posted},
 		{name: "a form's default method", attributes: `,"flow_data":{"action":"https://gate.example/pay","params":[]}`, want: get("https://gate.example/pay")},
+		{name: "details to pay by, on the hosted page", attributes: `,"flow_data":{"params":{"iban":"x"},"metadata":[]}`, want: get("https://pay.gate.example/hpp/?cpi=cpi_1")},
 		{name: "neither", attributes: ``, code: "no_redirect"},
 		{name: "PHP empties", attributes: `,"hpp_url":"","flow_data":[]`, code: "no_redirect"},
 		{name: "javascript", attributes: `,"hpp_url":"javascript:alert(1)"`, code: "redirect_refused"},

@@ -33,7 +33,7 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 type Config struct {
 	PublicAPI  string // WZRD_PUBLIC_API, e.g. https://api.example/public-api
 	PrivateAPI string // WZRD_PRIVATE_API
-	HPPURL     string // WZRD_HPP_URL, the hosted page
+	HPPURL     string // WZRD_HPP_URL, the hosted page; may be empty
 
 	PublicKey   string   // WZRD_PUBLIC_KEY, pk_test_… or pk_live_…: fixes the mode
 	AccountID   string   // WZRD_ACCOUNT_ID, the login of the private API
@@ -105,6 +105,9 @@ func (c *Config) validate() error {
 		setting string
 		value   *string
 	}{{"WZRD_PUBLIC_API", &c.PublicAPI}, {"WZRD_PRIVATE_API", &c.PrivateAPI}, {"WZRD_HPP_URL", &c.HPPURL}} {
+		if *base.value == "" && base.setting == "WZRD_HPP_URL" {
+			continue // only invoices whose answer names no page need it
+		}
 		u, err := url.Parse(*base.value)
 		switch {
 		case *base.value == "":

@@ -39,7 +39,7 @@ func TestNew(t *testing.T) {
 		{"credentials in the address", func(c *wzrd.Config) { c.PrivateAPI = "https://u:p@gate.example" }, "WZRD_PRIVATE_API"},
 		{"a query in the address", func(c *wzrd.Config) { c.PrivateAPI = "https://gate.example/?a=b" }, "WZRD_PRIVATE_API"},
 		{"http with live keys", func(c *wzrd.Config) { c.PrivateAPI = "http://gate.example" }, "WZRD_PRIVATE_API"},
-		{"no hosted page", func(c *wzrd.Config) { c.HPPURL = "" }, "WZRD_HPP_URL"},
+		{"no hosted page", func(c *wzrd.Config) { c.HPPURL = "" }, ""},
 		{"a fragment", func(c *wzrd.Config) { c.HPPURL = "https://gate.example/#x" }, "WZRD_HPP_URL"},
 		{"no account", func(c *wzrd.Config) { c.AccountID = "" }, "WZRD_ACCOUNT_ID"},
 		{"a colon in the login", func(c *wzrd.Config) { c.AccountID = "a:b" }, "WZRD_ACCOUNT_ID"},

@@ -22,6 +22,7 @@ type wireInvoice struct {
 type wireForm struct {
 	action, method string
 	params         map[string]string
+	elsewhere      bool // flow_data without an action: the hosted page shows what to pay
 }
 
 // decodeInvoice reads an invoice in either API's shape: private
@@ -89,7 +90,9 @@ func decodeInvoice(data node) (wireInvoice, error) {
 		}
 	})
 	if w.form.action == "" {
+		elsewhere := w.form.elsewhere
 		w.form = active // the public view's place for it
+		w.form.elsewhere = elsewhere
 	}
 	if id := stringOf(service); id != "" {
 		w.Service = id
@@ -127,6 +130,7 @@ func stringOf(n node) string {
 
 func decodeForm(v node) wireForm {
 	f := wireForm{action: stringOf(v.get("action")), method: strings.ToUpper(stringOf(v.get("method")))}
+	f.elsewhere = v.kind() == '{' && v.get("action").kind() != '"'
 	if params := v.get("params"); params.kind() == '{' {
 		flat := map[string]string{}
 		flatten(params, "", flat)

@@ -13,10 +13,12 @@ import (
 type redirects struct {
 	test  bool
 	hosts []string // allow-list, lower case; empty = any host
+	hpp   string   // base of the hosted page, "" = not known
 }
 
-// of picks the way to pay: hpp_url first, else the form of flow_data. offered tells
-// whether the answer held any; nil with offered means that none of them is acceptable.
+// of picks the way to pay: hpp_url first, else the form of flow_data, else, for a flow
+// whose flow_data has no action (invoice, transfer), the hosted page at its configured
+// base, which takes the invoice's id as cpi. offered tells whether the answer held any; nil with offered means that none of them is acceptable.
 func (r redirects) of(w wireInvoice) (to *checkout.Redirect, offered bool) {
 	if u, ok := r.accept(w.hppURL); ok {
 		return &checkout.Redirect{Method: "GET", URL: u}, true
@@ -27,6 +29,11 @@ func (r redirects) of(w wireInvoice) (to *checkout.Redirect, offered bool) {
 	}
 	if u, ok := r.accept(w.form.action); ok && (method == "GET" || method == "POST") {
 		return &checkout.Redirect{Method: method, URL: u, Params: w.form.params}, true
+	}
+	if w.hppURL == "" && w.form.elsewhere && r.hpp != "" {
+		if u, ok := r.accept(r.hpp + "/?cpi=" + url.QueryEscape(w.ID)); ok {
+			return &checkout.Redirect{Method: "GET", URL: u}, true
+		}
 	}
 	return nil, w.hppURL != "" || w.form.action != ""
 }
@@ -54,4 +61,14 @@ func loopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
+}
+
+// hostedPage is the hosted page below a base: both the page's own address
+// (…/redirect/hpp/) and the base of it are taken for WZRD_HPP_URL.
+func hostedPage(base string) string {
+	base = strings.TrimRight(base, "/")
+	if base == "" || strings.HasSuffix(base, "/hpp") {
+		return base
+	}
+	return base + "/hpp"
 }
