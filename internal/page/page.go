@@ -200,7 +200,7 @@ func (s Site) Policy() string {
 	}
 	forms := "'self' https:"
 	if !s.Live {
-		forms += " http://localhost:* http://127.0.0.1:* http://[::1]:*"
+		forms += " http://localhost:* http://127.0.0.1:*"
 	}
 	return "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; connect-src 'self'" + socket +
 		"; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"
