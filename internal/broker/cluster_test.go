@@ -353,16 +353,17 @@ func TestCluster(t *testing.T) {
 	}
 	stored := map[string]bool{}
 	for s := range b.Streams() {
-		var from uint64 = 1
-		for {
-			call, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		last, err := b.Last(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for from := uint64(1); from <= last; {
+			// A node that has just come back may lag; Read waits for it.
+			call, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			list, err := b.Read(call, s, from, 500)
 			cancel()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(list) == 0 {
-				break
+			if err != nil || len(list) == 0 {
+				t.Fatalf("Read of stream %d from %d = %d packs, %v, want those up to %d", s, from, len(list), err, last)
 			}
 			for _, p := range list {
 				stored[string(p.Records[0])] = true

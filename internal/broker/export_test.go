@@ -28,6 +28,15 @@ func (b *Broker) Leader(ctx context.Context, stream string) (leader string, repl
 	return info.Cluster.Leader, info.Config.Replicas
 }
 
+// Last is the sequence of a callback stream's last pack, as its leader knows it.
+func (b *Broker) Last(ctx context.Context, stream int) (uint64, error) {
+	info, err := b.streamInfo(ctx, logName(stream))
+	if err != nil {
+		return 0, err
+	}
+	return info.State.LastSeq, nil
+}
+
 // Lead asks that a node becomes the leader of a stream, until it is or ctx ends.
 func (b *Broker) Lead(ctx context.Context, stream, node string) bool {
 	for ctx.Err() == nil {

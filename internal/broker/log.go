@@ -121,6 +121,12 @@ func (b *Broker) Read(ctx context.Context, stream int, from uint64, max int) ([]
 			list = append(list, checkout.Pack{Seq: m.Sequence, Records: records})
 		}
 		cancel()
+		if b.mode != single {
+			var err error
+			if list, err = b.whole(ctx, stream, from, list); err != nil {
+				return nil, fmt.Errorf("read callbacks: %w", err)
+			}
+		}
 		if len(list) > 0 {
 			return list, nil
 		}
@@ -137,6 +143,29 @@ func (b *Broker) Read(ctx context.Context, stream int, from uint64, max int) ([]
 		case <-time.After(wait):
 		}
 	}
+}
+
+// whole keeps what follows from without a hole. The sequences of a callback stream have
+// none but at its beginning, where old packs make room; a node that shows another one is
+// not to be believed, because what is skipped here would never be applied.
+func (b *Broker) whole(ctx context.Context, stream int, from uint64, list []checkout.Pack) ([]checkout.Pack, error) {
+	for i := range list {
+		if i > 0 && list[i].Seq != list[i-1].Seq+1 {
+			return list[:i], nil
+		}
+	}
+	if len(list) == 0 || list[0].Seq == from {
+		return list, nil
+	}
+	info, err := b.streamInfo(context.WithoutCancel(ctx), logName(stream))
+	if err != nil {
+		return nil, err
+	}
+	if info.State.FirstSeq < list[0].Seq {
+		b.log.Warn("a node lacks callbacks that the stream has", "stream", stream, "sequence", from, "node_has", list[0].Seq)
+		return nil, nil
+	}
+	return list, nil
 }
 
 // Trim tells that a stream's packs up to a sequence are applied. They are kept, for

@@ -65,6 +65,7 @@ func (b *Broker) fresh(ctx context.Context, key string) (message, error) {
 
 // message is a stored message as the engine hands it out.
 type message struct {
+	Subject  string
 	Sequence uint64
 	Header   nats.Header
 	Data     []byte
@@ -96,17 +97,24 @@ func (b *Broker) last(ctx context.Context, key string) (message, error) {
 		if err != nil {
 			return message{}, err
 		}
-		return message{seq, m.Header, m.Data}, nil
+		return message{statePrefix + key, seq, m.Header, m.Data}, nil
 	}
+	return b.leaderGet(ctx, map[string]any{"last_by_subj": statePrefix + key})
+}
+
+// leaderGet asks the leader of the state stream for one message. A direct read is
+// answered by any node, which may lag.
+func (b *Broker) leaderGet(ctx context.Context, request map[string]any) (message, error) {
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`
 		Message *struct {
-			Seq  uint64 `json:"seq"`
-			Hdrs string `json:"hdrs"`
-			Data string `json:"data"`
+			Subject string `json:"subject"`
+			Seq     uint64 `json:"seq"`
+			Hdrs    string `json:"hdrs"`
+			Data    string `json:"data"`
 		} `json:"message"`
 	}
-	if err := b.api(ctx, "STREAM.MSG.GET."+stateStream, map[string]string{"last_by_subj": statePrefix + key}, &answer); err != nil {
+	if err := b.api(ctx, "STREAM.MSG.GET."+stateStream, request, &answer); err != nil {
 		return message{}, err
 	}
 	if answer.Error != nil {
@@ -115,7 +123,7 @@ func (b *Broker) last(ctx context.Context, key string) (message, error) {
 	if answer.Message == nil {
 		return message{}, fmt.Errorf("%w: empty answer", checkout.ErrUnavailable)
 	}
-	out := message{Sequence: answer.Message.Seq}
+	out := message{Subject: answer.Message.Subject, Sequence: answer.Message.Seq}
 	var err error
 	if out.Data, err = base64.StdEncoding.DecodeString(answer.Message.Data); err != nil {
 		return message{}, fmt.Errorf("decode value: %w", err)

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,9 +193,8 @@ func (w *watch) take(ctx context.Context, c change) {
 	case seq <= w.seq:
 		return
 	case seq > w.seq+1:
-		w.fill(ctx, seq-1)
-		if seq <= w.seq {
-			return
+		if !w.fill(ctx, seq-1) {
+			return // not all is known yet; the next look brings this one too
 		}
 	}
 	w.seq = seq
@@ -210,43 +210,33 @@ func (w *watch) apply(e checkout.Entry) {
 	w.emit(e)
 }
 
-// fill reads the stream from behind the last known sequence up to one that is known to
-// exist. A node that lags gives less; then it is tried again for a while.
-func (w *watch) fill(ctx context.Context, until uint64) {
-	w.gaps.Add(1)
-	for try := range 20 {
+// fill asks the leader for what is stored behind the last known sequence, up to one that
+// is known to exist. When the leader does not answer, the rest is left to the next look.
+func (w *watch) fill(ctx context.Context, until uint64) bool {
+	if w.seq < until {
+		w.gaps.Add(1)
+	}
+	for w.seq < until {
 		call, cancel := context.WithTimeout(ctx, callTimeout)
-		list, err := w.b.scan(call, statePrefix+">", w.seq+1, 1000)
+		m, err := w.b.leaderGet(call, map[string]any{"seq": w.seq + 1, "next_by_subj": statePrefix + ">"})
 		cancel()
-		for _, e := range list {
-			if e.Version > w.seq {
-				w.seq = e.Version
-				w.apply(e)
-			}
+		if errors.Is(err, checkout.ErrNotFound) {
+			w.seq = until
+			return true
 		}
-		if w.seq >= until || err == nil && w.ended(ctx, until) || ctx.Err() != nil {
-			break
+		if err != nil {
+			w.checkedAt.Store(0)
+			return false
 		}
-		if len(list) == 0 {
-			select {
-			case <-time.After(time.Duration(try) * 10 * time.Millisecond):
-			case <-ctx.Done():
-				return
-			}
+		if m.Sequence > until {
+			// What follows is on its way, or is seen at the next look.
+			w.seq = until
+			return true
 		}
+		w.seq = m.Sequence
+		w.apply(m.entry(strings.TrimPrefix(m.Subject, statePrefix)))
 	}
-	w.seq = max(w.seq, until)
-}
-
-// ended tells whether the node that answers reads has until, so that what is not there
-// was replaced or was no state.
-func (w *watch) ended(ctx context.Context, until uint64) bool {
-	call, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	for m, err := range w.b.batch(call, stateStream, ">", until, 1) {
-		return err == nil && m.Sequence >= until
-	}
-	return false
+	return true
 }
 
 // check asks the leader for its last sequence. While it does not answer, other replicas'
@@ -271,8 +261,8 @@ func (w *watch) check(ctx context.Context) {
 				drained = true
 			}
 		}
-		if info.State.LastSeq > w.seq {
-			w.fill(ctx, info.State.LastSeq)
+		if !w.fill(ctx, info.State.LastSeq) {
+			return
 		}
 	}
 	if !w.synced() {
