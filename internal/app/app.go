@@ -263,6 +263,7 @@ func (a *App) edge(ctx context.Context, registry *metrics.Registry, outbox *webh
 		Source: source{a.store}, Auth: tokens{a.sessions}, Origins: a.origins(),
 		MaxPerAddress: c.Limits.SocketsPerAddress, MaxPerSession: c.Limits.SocketsPerSession,
 		Refuse:   func(w http.ResponseWriter, r *http.Request, err error) { api.Refuse(w, r, err) },
+		Address:  func(r *http.Request) string { return api.Address(r) },
 		Observer: registry.Push, Log: a.log,
 	})
 	if err != nil {

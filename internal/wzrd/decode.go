@@ -3,6 +3,7 @@ package wzrd
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -323,12 +324,18 @@ func decodeMethod(code string, v node) checkout.Method {
 	return m
 }
 
-// webAddress passes an https address on and drops anything else: it ends up in a page.
+// webAddress passes an https address on, and http on a loopback host, which only a
+// sandbox has; anything else is dropped. The page never sees it: the edge proxies it.
 func webAddress(n node) string {
-	if s := stringOf(n); strings.HasPrefix(s, "https://") && !strings.ContainsAny(s, " \t\r\n\"'<>\\") {
-		return s
+	s := stringOf(n)
+	if s == "" || strings.ContainsAny(s, " \t\r\n\"'<>\\") {
+		return ""
 	}
-	return ""
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		return ""
+	}
+	return s
 }
 
 // arrange orders services: by the method's position (none last), then by what kind of
