@@ -25,12 +25,15 @@ type Amount struct {
 // for anything else.
 func ParseAmount(text string) (Amount, error) {
 	mantissa, exponent := text, 0
-	if i := strings.IndexAny(text, "eE"); i >= 0 {
-		n, err := strconv.Atoi(text[i+1:])
-		if err != nil || n < -2*maxScale || n > 2*maxScale {
-			return Amount{}, ErrAmount
+	for i := range len(text) {
+		if text[i]|0x20 == 'e' {
+			n, ok := parseExponent(text[i+1:])
+			if !ok {
+				return Amount{}, ErrAmount
+			}
+			mantissa, exponent = text[:i], n
+			break
 		}
-		mantissa, exponent = text[:i], n
 	}
 	whole, fraction, dotted := strings.Cut(mantissa, ".")
 	if whole == "" || dotted && fraction == "" || len(whole)+len(fraction) > 64 || len(whole) > 1 && whole[0] == '0' {
@@ -56,11 +59,37 @@ func ParseAmount(text string) (Amount, error) {
 	if len(digits) > 18 || scale > maxScale {
 		return Amount{}, ErrAmount
 	}
-	coef, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil {
-		return Amount{}, ErrAmount
+	return Amount{coef: parseDigits(digits), scale: uint8(scale)}, nil
+}
+
+// parseDigits reads at most 18 digits, which always fit. Package strconv would do it
+// too, and bring its errors' machinery into the page with it.
+func parseDigits(digits string) (n int64) {
+	for i := range len(digits) {
+		n = n*10 + int64(digits[i]-'0')
 	}
-	return Amount{coef: coef, scale: uint8(scale)}, nil
+	return n
+}
+
+// parseExponent reads "-08", "+3", "2"; ok is false beyond twice maxScale.
+func parseExponent(text string) (n int, ok bool) {
+	sign := 1
+	if text != "" && (text[0] == '-' || text[0] == '+') {
+		if text[0] == '-' {
+			sign = -1
+		}
+		text = text[1:]
+	}
+	if text == "" {
+		return 0, false
+	}
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' || n > 2*maxScale {
+			return 0, false
+		}
+		n = n*10 + int(text[i]-'0')
+	}
+	return sign * n, n <= 2*maxScale
 }
 
 // MustAmount is ParseAmount for constants in code and tests; it panics on a bad text.

@@ -15,6 +15,8 @@ if [ -e "$home/complete" ]; then
 	cmp -s "$here/widget.c" "$TINYGOROOT/targets/widget.c" || cp "$here/widget.c" "$TINYGOROOT/targets/widget.c"
 fi
 
+# gc leaking (in the targets): keeping track of pointers would be a third of the bytes;
+# the page starts the module afresh when its memory has grown (widget/save.go).
 # c-shared: a library whose exports the page calls, not a program that runs and ends.
 # custommalloc: leaves out malloc and free for C code, which the widget has none of.
 GOFLAGS='' "$tinygo" build -target "$here/$target" -opt=z -no-debug -panic=trap \

@@ -1,0 +1,129 @@
+package widget
+
+import (
+	"strings"
+
+	"wzrdcheckout/internal/checkout"
+)
+
+// The module that TinyGo makes has no garbage collector: keeping track of every pointer
+// would be a third of its bytes. Instead, when its memory has grown, the page starts a
+// fresh instance of it and hands over what Save wrote.
+
+// Save writes down all widgets.
+func (h *Host) Save() string {
+	c := &copier{saving: true}
+	for _, w := range h.widgets {
+		c.s(&w.id)
+		c.model(w.model)
+	}
+	return string(c.out)
+}
+
+// Restore makes the widgets of what Save wrote; the document is as Save's Host left it.
+func (h *Host) Restore(saved string) {
+	c := &copier{in: &reader{text: saved}}
+	for c.in.text != "" {
+		m := New(Options{})
+		h.serve(m.o)
+		id := ""
+		c.s(&id)
+		c.model(m)
+		h.widgets = append(h.widgets, &placed{id: id, model: m, tree: View(m)})
+	}
+}
+
+// copier writes members into lines, or reads them back, in one and the same order.
+type copier struct {
+	saving bool
+	out    []byte
+	in     *reader
+}
+
+// s copies a string; its line breaks travel as 0x1d.
+func (c *copier) s(p *string) {
+	if c.saving {
+		for i := range len(*p) {
+			b := (*p)[i]
+			if b == '\n' {
+				b = 0x1d
+			}
+			c.out = append(c.out, b)
+		}
+		c.out = append(c.out, '\n')
+		return
+	}
+	c.in.next()
+	*p = strings.ReplaceAll(c.in.line, "\x1d", "\n")
+}
+
+func (c *copier) i(p *int64) {
+	s := digits(*p)
+	c.s(&s)
+	*p = number(s)
+}
+
+func (c *copier) b(p *bool) {
+	n := int64(0)
+	if *p {
+		n = 1
+	}
+	c.i(&n)
+	*p = n == 1
+}
+
+func (c *copier) list(p *[]string) {
+	n := int64(len(*p))
+	c.i(&n)
+	for i := range int(n) {
+		if !c.saving {
+			*p = append(*p, "")
+		}
+		c.s(&(*p)[i])
+	}
+}
+
+func (c *copier) model(m *Model) {
+	o := m.o
+	for _, p := range [...]*string{&o.Base, &o.Locale, &o.Theme, &o.Layout, &o.Redirect, &o.Selected, &o.Token,
+		&m.lang, (*string)(&m.texts), &m.problem, &m.raw, &m.offer, &m.names, &m.chosen, &m.notice, &m.query, &m.said,
+		&m.attempt, &m.sent, (*string)(&m.told.status), &m.told.service, &m.told.state} {
+		c.s(p)
+	}
+	for _, p := range [...]*bool{&o.Hosted, &o.ReadOnly, &m.live, &m.retry, &m.resent, &m.away, &m.checking,
+		&m.told.ready, &m.told.complete, &m.line.stopped} {
+		c.b(p)
+	}
+	step := int64(m.phase)
+	for _, p := range [...]*int64{&step, &m.line.state, &m.line.fails, &m.line.since, &m.line.hidden} {
+		c.i(p)
+	}
+	c.list(&o.First)
+	c.list(&o.Hide)
+	var pairs []string
+	if c.saving {
+		for name, value := range m.values {
+			pairs = append(pairs, name, value)
+		}
+		for _, e := range m.errs {
+			pairs = append(pairs, e.Field, e.Code)
+		}
+	}
+	n := int64(2 * len(m.values))
+	c.i(&n)
+	c.list(&pairs)
+	if c.saving {
+		return
+	}
+	chosen := m.chosen
+	m.arrive(session(ParseJSON(m.raw)), services(ParseJSON(m.offer)), methods(ParseJSON(m.names)))
+	m.chosen, m.phase = chosen, phase(step)
+	m.values = make(map[string]string, n/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if i < int(n) {
+			m.values[pairs[i]] = pairs[i+1]
+		} else {
+			m.errs = append(m.errs, checkout.FieldError{Field: pairs[i], Code: pairs[i+1]})
+		}
+	}
+}
