@@ -164,9 +164,8 @@ func (a *App) open(ctx context.Context) error {
 		config.Replicas = c.NATS.Replicas
 	case len(c.Cluster.Peers) > 0:
 		config.ClusterName, config.ClusterListen, config.ClusterPeers = c.Cluster.Name, c.Cluster.Listen, c.Cluster.Peers
-		config.ClusterUser, config.ClusterPassword = "replica", c.clusterSecret()
+		config.ClusterAdvertise, config.ClusterSecret = c.Cluster.Advertise, c.clusterSecret()
 		config.ClusterCA, config.ClusterCert, config.ClusterKey = c.Cluster.CA, c.Cluster.Cert, c.Cluster.Key
-		config.ClusterInsecure = c.Cluster.CA == ""
 	}
 	store, err := broker.Open(ctx, config)
 	if err != nil {

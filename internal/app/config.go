@@ -59,13 +59,14 @@ type NATS struct {
 
 // Cluster joins the replicas' own embedded engines.
 type Cluster struct {
-	Name   string   // BFF_CLUSTER_NAME: begins the replicas' names in logs; the rest is made once and kept in BFF_DATA_DIR
-	Listen string   // BFF_CLUSTER_LISTEN
-	Peers  []string // BFF_CLUSTER_PEERS: host:port of all three replicas, or of the two others
-	Secret string   // BFF_CLUSTER_SECRET: authenticates the replicas to one another; "" = derived from WZRD_API_KEY
-	CA     string   // BFF_CLUSTER_CA, _CERT, _KEY: mutual TLS between replicas
-	Cert   string
-	Key    string
+	Name      string   // BFF_CLUSTER_NAME: begins the replicas' names in logs; the rest is made once and kept in BFF_DATA_DIR
+	Listen    string   // BFF_CLUSTER_LISTEN
+	Peers     []string // BFF_CLUSTER_PEERS: host:port of all three replicas, or of the two others
+	Advertise string   // BFF_CLUSTER_ADVERTISE: host:port of this one as the others reach it, behind NAT
+	Secret    string   // BFF_CLUSTER_SECRET: credentials and certificates between replicas come from it; "" = derived from WZRD_API_KEY
+	CA        string   // BFF_CLUSTER_CA, _CERT, _KEY: the operator's own certificates instead
+	Cert      string
+	Key       string
 }
 
 // WZRD is the account at WZRDPAY.
@@ -290,6 +291,9 @@ func (c Config) checkEngine(v *check) {
 	if n := len(c.Cluster.Peers); n > 0 {
 		if n != 2 && n != 3 {
 			v.add("BFF_CLUSTER_PEERS", "names %d replicas; it must name all three, or the two others", n)
+		}
+		if c.Cluster.Secret != "" && len(c.Cluster.Secret) < 16 {
+			v.add("BFF_CLUSTER_SECRET", "is shorter than 16 characters")
 		}
 		if c.Cluster.Name == "" {
 			v.add("BFF_CLUSTER_NAME", "missing; a name for the cluster or for this replica")

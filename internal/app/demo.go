@@ -17,12 +17,13 @@ import (
 
 // DemoConfig is what `bff demo` can be told. The zero value of each member is the default.
 type DemoConfig struct {
-	Listen        string // shop and public plane; localhost:8080
-	PrivateListen string // 127.0.0.1:8081
-	SandboxListen string // 127.0.0.1:8082
-	PublicURL     string // http://localhost:<port of Listen>
-	DataDir       string // "" = a new folder that Stop removes
-	MerchantKey   string // "" = a random one
+	Listen        string   // shop and public plane; localhost:8080
+	PrivateListen string   // 127.0.0.1:8081
+	SandboxListen string   // 127.0.0.1:8082
+	PublicURL     string   // http://localhost:<port of Listen>
+	DataDir       string   // "" = a new folder that Stop removes
+	Origins       []string // pages elsewhere that may embed the widget
+	MerchantKey   string   // "" = a random one
 	Faults        sandbox.Faults
 	CallbackRetry time.Duration // unit of the sandbox's retry schedule; 2 s
 	Version       string
@@ -98,7 +99,7 @@ func (d *Demo) prepare() error {
 	config := Default()
 	config.PublicListener, config.PublicURL = public, home
 	config.PrivateListen, config.DataDir = cfg.PrivateListen, cfg.DataDir
-	config.MerchantKeys = []string{cfg.MerchantKey}
+	config.MerchantKeys, config.AllowedOrigins = []string{cfg.MerchantKey}, cfg.Origins
 	config.SessionKeys = []string{"demo:" + base64.StdEncoding.EncodeToString(secret)}
 	config.WebhookURL = home + "/shop/webhook"
 	config.WebhookSecrets = []string{"whsec_" + base64.StdEncoding.EncodeToString(webhookSecret)}
@@ -159,6 +160,9 @@ func (d *Demo) Failed() <-chan error { return d.bff.Failed() }
 
 // URL is the shop's address.
 func (d *Demo) URL() string { return d.config.PublicURL }
+
+// Addr is where shop and public plane listen, host:port.
+func (d *Demo) Addr() string { return d.bff.Addr() }
 
 // API is the private plane's address.
 func (d *Demo) API() string { return "http://" + d.bff.PrivateAddr() }
