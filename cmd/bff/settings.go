@@ -41,9 +41,10 @@ type settings struct {
 	ClusterPeers      []string `env:"BFF_CLUSTER_PEERS" placeholder:"HOST:PORT" help:"Comma list of all three replicas, or of the two others."`
 	ClusterSecret     string   `env:"BFF_CLUSTER_SECRET" placeholder:"SECRET" help:"What the replicas show one another (default: derived from WZRD_API_KEY)."`
 	ClusterSecretFile string   `env:"BFF_CLUSTER_SECRET_FILE" placeholder:"FILE" help:"File that holds the same."`
-	ClusterCA         string   `name:"cluster-ca" env:"BFF_CLUSTER_CA" placeholder:"FILE" help:"Mutual TLS between replicas: authority."`
-	ClusterCert       string   `env:"BFF_CLUSTER_CERT" placeholder:"FILE" help:"Mutual TLS between replicas: certificate."`
-	ClusterKey        string   `env:"BFF_CLUSTER_KEY" placeholder:"FILE" help:"Mutual TLS between replicas: key."`
+	ClusterAdvertise  string   `env:"BFF_CLUSTER_ADVERTISE" placeholder:"HOST:PORT" help:"This replica as the others reach it, where it can not tell (NAT)."`
+	ClusterCA         string   `name:"cluster-ca" env:"BFF_CLUSTER_CA" placeholder:"FILE" help:"Own certificates between replicas: authority (default: made from the secret)."`
+	ClusterCert       string   `env:"BFF_CLUSTER_CERT" placeholder:"FILE" help:"Own certificates between replicas: certificate."`
+	ClusterKey        string   `env:"BFF_CLUSTER_KEY" placeholder:"FILE" help:"Own certificates between replicas: key."`
 
 	WzrdPublicAPI       string   `name:"wzrd-public-api" env:"WZRD_PUBLIC_API" placeholder:"URL" help:"Base of WZRDPAY's public API."`
 	WzrdPrivateAPI      string   `name:"wzrd-private-api" env:"WZRD_PRIVATE_API" placeholder:"URL" help:"Base of WZRDPAY's private API."`
@@ -108,6 +109,7 @@ func (s settings) config() (app.Config, error) {
 	c.Cluster.Name = s.ClusterName
 	set(&c.Cluster.Listen, s.ClusterListen)
 	c.Cluster.Peers = clean(s.ClusterPeers)
+	c.Cluster.Advertise = s.ClusterAdvertise
 	c.Cluster.Secret = secret("BFF_CLUSTER_SECRET", s.ClusterSecret, s.ClusterSecretFile)
 	c.Cluster.CA, c.Cluster.Cert, c.Cluster.Key = s.ClusterCA, s.ClusterCert, s.ClusterKey
 

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -30,6 +31,7 @@ const (
 	logStreams = 3
 
 	callTimeout = 5 * time.Second
+	probeTime   = 3 * time.Second // what all of Ready may take
 )
 
 // Broker is the open store. All methods may be called from any goroutine.
@@ -51,6 +53,7 @@ type Broker struct {
 	// ready is set when all streams are there; replicas is their number of copies.
 	ready   atomic.Bool
 	started chan struct{} // closed with the first ready
+	joined  atomic.Bool   // this replica has had all that the cluster has
 	fatal   atomic.Pointer[error]
 	full    atomic.Bool // the disk is
 
@@ -58,7 +61,7 @@ type Broker struct {
 		sync.Mutex
 		byName map[string]*lease
 	}
-	id string // of this opening, in leases
+	id string // the holder in leases: of a replica with a folder the same over restarts
 
 	since time.Time // when a member of a cluster began to look for the others
 
@@ -100,6 +103,8 @@ func Open(ctx context.Context, cfg Config) (_ *Broker, err error) {
 		if err = b.startEmbedded(); err != nil {
 			return nil, err
 		}
+		// The folder's lock tells that whoever held leases under this name is gone.
+		b.id = b.cfg.ServerName
 		options = b.engine.connectOptions()
 	}
 	options = append(options,
@@ -253,14 +258,29 @@ func (b *Broker) Ready(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("no connection to the engine: %w", checkout.ErrUnavailable)
 	}
+	if err := b.led(); err != nil {
+		return err
+	}
 	if b.mode != single && !b.watch.synced() {
 		return fmt.Errorf("changes of other replicas do not arrive: %w", checkout.ErrUnavailable)
 	}
-	var last error
-	for i := range b.Streams() {
-		if last = b.logReady(ctx, i); last == nil {
-			break
+	if b.mode == cluster && !b.joined.Load() {
+		// Until then the cluster may not miss this replica, but must not rest on it either.
+		if name := b.behind(); name != "" {
+			return fmt.Errorf("%s is still being copied to this replica: %w", name, checkout.ErrUnavailable)
 		}
+		b.joined.Store(true)
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	answers := make(chan error, b.Streams())
+	for i := range b.Streams() {
+		go func() { answers <- b.logReady(ctx, i) }()
+	}
+	// One that takes callbacks is enough.
+	last := <-answers
+	for i := 1; i < b.Streams() && last != nil; i++ {
+		last = <-answers
 	}
 	if last != nil {
 		return last
@@ -275,13 +295,23 @@ func (b *Broker) Ready(ctx context.Context) error {
 	return nil
 }
 
+// behind names a stream that this replica's engine has not caught up with yet.
+func (b *Broker) behind() string {
+	for _, c := range b.wanted() {
+		if !b.engine.srv.JetStreamIsStreamCurrent(server.DEFAULT_GLOBAL_ACCOUNT, c.Name) {
+			return c.Name
+		}
+	}
+	return ""
+}
+
 func (b *Broker) logReady(ctx context.Context, i int) error {
 	info, err := b.streamInfo(ctx, logName(i))
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", logName(i), err)
 	}
-	if info.Cluster != nil && info.Cluster.Leader == "" {
-		return fmt.Errorf("%s has no leader: %w", logName(i), checkout.ErrUnavailable)
+	if info.Cluster != nil && info.Cluster.Leader == "" || !quorate(info) {
+		return fmt.Errorf("%s has no leader with a majority: %w", logName(i), checkout.ErrUnavailable)
 	}
 	if info.Config.MaxBytes > 0 && int64(info.State.Bytes) > info.Config.MaxBytes-2*maxValue { //nolint:gosec // bytes on a disk
 		return fmt.Errorf("%s is full: %w", logName(i), checkout.ErrUnavailable)

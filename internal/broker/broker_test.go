@@ -87,7 +87,7 @@ func want(t *testing.T, b *broker.Broker, key, value string) checkout.Entry {
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	clustered := func(change func(*broker.Config)) broker.Config {
-		c := broker.Config{Dir: "x", ClusterListen: "127.0.0.1:1", ClusterPeers: []string{"a:1", "b:1"}, ClusterUser: "u", ClusterPassword: "p", ClusterInsecure: true}
+		c := broker.Config{Dir: "x", ClusterListen: "127.0.0.1:1", ClusterPeers: []string{"a:1", "b:1"}, ClusterSecret: clusterSecret}
 		change(&c)
 		return c
 	}
@@ -106,8 +106,9 @@ func TestConfig(t *testing.T) {
 		{"no listen", clustered(func(c *broker.Config) { c.ClusterListen = "" }), "ClusterListen"},
 		{"one peer", clustered(func(c *broker.Config) { c.ClusterPeers = c.ClusterPeers[:1] }), "ClusterPeers"},
 		{"peer without port", clustered(func(c *broker.Config) { c.ClusterPeers = []string{"a", "b:1"} }), "ClusterPeers"},
-		{"no password", clustered(func(c *broker.Config) { c.ClusterPassword = "" }), "ClusterPassword"},
-		{"no TLS", clustered(func(c *broker.Config) { c.ClusterInsecure = false }), "ClusterCert"},
+		{"no secret", clustered(func(c *broker.Config) { c.ClusterSecret = "" }), "ClusterSecret"},
+		{"short secret", clustered(func(c *broker.Config) { c.ClusterSecret = "0123456789" }), "ClusterSecret"},
+		{"advertised without a port", clustered(func(c *broker.Config) { c.ClusterAdvertise = "host" }), "ClusterAdvertise"},
 		{"half TLS", clustered(func(c *broker.Config) { c.ClusterCert = "f" }), "ClusterCert"},
 		{"negative retention", broker.Config{Dir: "x", RetentionDays: -1}, "RetentionDays"},
 	} {

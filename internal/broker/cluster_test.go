@@ -3,17 +3,10 @@ package broker_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -133,41 +126,6 @@ func freePorts(t *testing.T, n int) []string {
 	return list
 }
 
-// certificates makes a CA and one certificate for 127.0.0.1.
-func certificates(t *testing.T) (ca, cert, key string) {
-	t.Helper()
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	fatal := func(err error) {
-		if err != nil {
-			t.Helper()
-			t.Fatal(err)
-		}
-	}
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	fatal(err)
-	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, &caKey.PublicKey, caKey)
-	fatal(err)
-	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	fatal(err)
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "bff"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, root, &leafKey.PublicKey, caKey)
-	fatal(err)
-	keyDER, err := x509.MarshalECPrivateKey(leafKey)
-	fatal(err)
-	return write("ca.pem", "CERTIFICATE", rootDER), write("cert.pem", "CERTIFICATE", leafDER), write("key.pem", "EC PRIVATE KEY", keyDER)
-}
-
 // One node with data becomes three; the leader is killed under load and comes back.
 // This process is the replica that had the data, the two others are processes.
 func TestCluster(t *testing.T) {
@@ -190,10 +148,9 @@ func TestCluster(t *testing.T) {
 	closeBroker(t, single)
 
 	peers := freePorts(t, 3)
-	ca, cert, key := certificates(t)
 	config := func(i int) broker.Config {
 		return broker.Config{Dir: dirs[i], ServerName: fmt.Sprintf("n%d", i), ClusterListen: peers[i], ClusterPeers: peers,
-			ClusterUser: "bff", ClusterPassword: "secret", ClusterCA: ca, ClusterCert: cert, ClusterKey: key, MinFreeBytes: 1}
+			ClusterSecret: clusterSecret, MinFreeBytes: 1}
 	}
 	nodes := map[string]*process{"n1": startNode(t, config(1)), "n2": startNode(t, config(2))}
 	c := config(0)

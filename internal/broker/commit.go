@@ -93,6 +93,9 @@ func (b *Broker) commit(ctx context.Context, writes []checkout.Write) ([]uint64,
 	if b.full.Load() {
 		return nil, fmt.Errorf("commit: %w", errDiskFull)
 	}
+	if err := b.led(); err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
 	c := &commit{ctx: ctx, writes: writes, done: make(chan struct{})}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
@@ -391,7 +394,7 @@ func (q *committer) wait(ctx context.Context, group []*commit, tries int) bool {
 		}
 	}
 	pause := min(time.Duration(tries)*20*time.Millisecond, 500*time.Millisecond)
-	if time.Until(end) <= pause {
+	if time.Until(end) <= pause || q.b.led() != nil {
 		return false
 	}
 	select {

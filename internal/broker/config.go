@@ -31,12 +31,15 @@ type Config struct {
 	ClusterName   string
 	ClusterListen string
 	ClusterPeers  []string
-	// ClusterUser and ClusterPassword are what the replicas show one another.
-	ClusterUser, ClusterPassword string
-	// ClusterCA, ClusterCert and ClusterKey are PEM files; both ends of a route show a
-	// certificate. ClusterInsecure allows routes without TLS, for networks that encrypt.
+	// ClusterAdvertise is the host:port at which the others reach this replica, where
+	// that is not the address they see it come from. Seldom needed: they have ClusterPeers.
+	ClusterAdvertise string
+	// ClusterSecret is what all replicas share and nobody else has, 16 characters or more.
+	// What they show one another comes from it, and the certificates of the routes.
+	ClusterSecret string
+	// ClusterCA, ClusterCert and ClusterKey, PEM files, replace those certificates. Both
+	// ends of a route show one; it must hold the host that ClusterPeers names.
 	ClusterCA, ClusterCert, ClusterKey string
-	ClusterInsecure                    bool
 	// ServerName must differ between replicas and stay the same over restarts; empty =
 	// one is made and kept in Dir.
 	ServerName string
@@ -111,8 +114,13 @@ func (c *Config) validate() error {
 				return bad("ClusterPeers", "must be a list of host:port")
 			}
 		}
-		if c.ClusterUser == "" || c.ClusterPassword == "" {
-			return bad("ClusterPassword", "and ClusterUser are needed: without them anyone who reaches the port joins the cluster")
+		if c.ClusterAdvertise != "" {
+			if _, _, err := net.SplitHostPort(c.ClusterAdvertise); err != nil {
+				return bad("ClusterAdvertise", "must be host:port")
+			}
+		}
+		if len(c.ClusterSecret) < leastSecret {
+			return bad("ClusterSecret", "must have 16 characters or more: whoever guesses it joins the cluster")
 		}
 		files := 0
 		for _, f := range []string{c.ClusterCA, c.ClusterCert, c.ClusterKey} {
@@ -122,9 +130,6 @@ func (c *Config) validate() error {
 		}
 		if files != 0 && files != 3 {
 			return bad("ClusterCert", "ClusterKey and ClusterCA belong together")
-		}
-		if files == 0 && !c.ClusterInsecure {
-			return bad("ClusterCert", "is missing: routes carry payments and need TLS (or ClusterInsecure on a network that encrypts)")
 		}
 	}
 	if strings.ContainsAny(c.ServerName, " .*>\t") {

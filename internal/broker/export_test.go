@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"time"
 
@@ -27,6 +28,15 @@ func (b *Broker) Leader(ctx context.Context, stream string) (leader string, repl
 	}
 	return info.Cluster.Leader, info.Config.Replicas
 }
+
+// Routes counts the other nodes that this one is joined with.
+func (b *Broker) Routes() int { return b.engine.srv.NumRemotes() }
+
+// RouteTLS is what a replica with this secret shows and asks for.
+func RouteTLS(secret string) (*tls.Config, error) { return routeTLS(secret) }
+
+// RoutePassword is what it says inside TLS.
+func RoutePassword(secret string) (string, error) { return routePassword(secret) }
 
 // Last is the sequence of a callback stream's last pack, as its leader knows it.
 func (b *Broker) Last(ctx context.Context, stream int) (uint64, error) {

@@ -31,6 +31,10 @@ const (
 	storeLimit = 1 << 50
 
 	startWait = 30 * time.Second
+
+	// routePing is how often a silent route is asked whether it still is one; after three
+	// times it is given up.
+	routePing = 4 * time.Second
 )
 
 var errInUse = errors.New("another process uses it")
@@ -104,22 +108,31 @@ func clusterOptions(c *Config, dir, password string) (*server.Options, error) {
 	if err != nil {
 		return nil, fmt.Errorf("broker config: ClusterListen: port %q is no number", port)
 	}
-	// One name for every cluster: what keeps strangers out is the password, and replicas
+	// One name for every cluster: what keeps strangers out is the secret, and replicas
 	// whose operators named them one by one must find each other too.
 	o.Cluster.Name = "wzrdcheckout"
-	o.Cluster.Host, o.Cluster.Port = host, n
-	o.Cluster.Username, o.Cluster.Password = c.ClusterUser, c.ClusterPassword
-	o.Cluster.ConnectRetries = 1 << 30
-	if c.ClusterCert != "" {
-		conf, err := loadTLS(c.ClusterCA, c.ClusterCert, c.ClusterKey)
-		if err != nil {
-			return nil, fmt.Errorf("broker config: ClusterCert: %w", err)
-		}
-		conf.ClientAuth = tls.RequireAndVerifyClientCert
-		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = conf, 5
+	o.Cluster.Host, o.Cluster.Port, o.Cluster.Advertise = host, n, c.ClusterAdvertise
+	secret, err := routePassword(c.ClusterSecret)
+	if err != nil {
+		return nil, err
 	}
+	o.Cluster.Username, o.Cluster.Password = routeUser, secret
+	var conf *tls.Config
+	if c.ClusterCert == "" {
+		conf, err = routeTLS(c.ClusterSecret)
+	} else if conf, err = loadTLS(c.ClusterCA, c.ClusterCert, c.ClusterKey); err != nil {
+		err = fmt.Errorf("broker config: ClusterCert: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	conf.ClientAuth = tls.RequireAndVerifyClientCert
+	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = conf, 5
+	// A network that swallows what is sent says nothing. Without these a route would be
+	// believed in for minutes, and taken up again as late.
+	o.Cluster.PingInterval, o.Cluster.MaxPingsOut = routePing, 2
 	for _, p := range c.ClusterPeers {
-		o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: p, User: url.UserPassword(c.ClusterUser, c.ClusterPassword)})
+		o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: p, User: url.UserPassword(routeUser, secret)})
 	}
 	return o, nil
 }

@@ -18,6 +18,9 @@ import (
 	"wzrdcheckout/internal/checkout"
 )
 
+// askAgain is how long a leader has for one answer.
+const askAgain = time.Second
+
 // cached is the one prefix that is read far more often than written.
 const cached = "session."
 
@@ -54,13 +57,25 @@ func (b *Broker) fresh(ctx context.Context, key string) (message, error) {
 	if err := b.opened(); err != nil {
 		return message{}, err
 	}
+	if err := b.led(); err != nil {
+		return message{}, fmt.Errorf("read %s: %w", key, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	m, err := b.last(ctx, key)
 	if err != nil {
-		return message{}, fmt.Errorf("read %s: %w", key, err)
+		return message{}, fmt.Errorf("read %s: %w", key, unread(err))
 	}
 	return m, nil
+}
+
+// unread makes a read that had no answer in time what it is for the caller: nothing
+// happened, and it may be asked again.
+func unread(err error) error {
+	if errors.Is(err, checkout.ErrTimeout) && !errors.Is(err, checkout.ErrUnavailable) {
+		return fmt.Errorf("%w: %w", checkout.ErrUnavailable, err)
+	}
+	return err
 }
 
 // message is a stored message as the engine hands it out.
@@ -114,8 +129,19 @@ func (b *Broker) leaderGet(ctx context.Context, request map[string]any) (message
 			Data    string `json:"data"`
 		} `json:"message"`
 	}
-	if err := b.api(ctx, "STREAM.MSG.GET."+stateStream, request, &answer); err != nil {
-		return message{}, err
+	// A question that no leader heard is not answered when there is one again, so it is
+	// asked anew.
+	for {
+		call, cancel := context.WithTimeout(ctx, askAgain)
+		err := b.api(call, "STREAM.MSG.GET."+stateStream, request, &answer)
+		again := errors.Is(err, checkout.ErrTimeout) && call.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil {
+			break
+		}
+		if !again {
+			return message{}, err
+		}
 	}
 	if answer.Error != nil {
 		return message{}, kind(answer.Error)
@@ -151,9 +177,12 @@ func (b *Broker) List(ctx context.Context, prefix string, after uint64, limit in
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*callTimeout)
 	defer cancel()
+	if err := b.led(); err != nil {
+		return nil, fmt.Errorf("list %s: %w", prefix, err)
+	}
 	list, err := b.scan(ctx, statePrefix+prefix+">", after+1, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", prefix, err)
+		return nil, fmt.Errorf("list %s: %w", prefix, unread(err))
 	}
 	return list, nil
 }
@@ -217,6 +246,15 @@ func (b *Broker) opened() error {
 		return fmt.Errorf("store is not ready: %w", checkout.ErrUnavailable)
 	}
 	return nil
+}
+
+// led refuses at once when this replica has known for a while that it sees no leader with
+// a majority behind it: nobody should be kept waiting for what can not be.
+func (b *Broker) led() error {
+	if b.mode == single || b.watch.led() {
+		return nil
+	}
+	return fmt.Errorf("the other replicas or the engine do not answer: %w", checkout.ErrUnavailable)
 }
 
 // checkKey keeps wildcards and blanks out of subjects.

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,7 @@ import (
 // A single engine has one writer, this process: the committer feeds it after the ack.
 // With more replicas the leader republishes what a quorum has stored. Republished
 // messages may be lost, but their sequences have no holes, so a hole is seen at the next
-// one, or within two seconds by asking the leader for its last, and is read from the
+// one, or within a second by asking the leader for its last, and is read from the
 // stream. What is lost then are only values that were replaced meanwhile.
 type watch struct {
 	b       *Broker
@@ -31,8 +32,9 @@ type watch struct {
 	watchers atomic.Pointer[[]*watcher] // replaced whole, so that f may stop a watch
 	done     chan struct{}              // closed when run ends
 
-	seq       uint64 // the last one handed out; only run touches it after begin
-	checkedAt atomic.Int64
+	seq       uint64        // the last one handed out; only run touches it after begin
+	checkedAt atomic.Int64  // nothing was missing then; 0 = something may be
+	heardAt   atomic.Int64  // a leader with a majority behind it answered
 	hole      chan struct{} // asks run to look now
 	changes   atomic.Uint64
 	gaps      atomic.Uint64
@@ -131,18 +133,31 @@ func (w *watch) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !quorate(info) {
+		return fmt.Errorf("the other replicas do not answer: %w", checkout.ErrUnavailable)
+	}
 	w.seq = info.State.LastSeq
 	w.checkedAt.Store(time.Now().UnixNano())
+	w.heardAt.Store(time.Now().UnixNano())
 	w.b.cache.turn(true)
 	return nil
 }
 
-// staleAfter is how long the leader may be silent before nothing from the cache is
-// believed any more.
-const staleAfter = 6 * time.Second
+const (
+	// staleAfter is how long the leader may be silent before nothing from the cache is
+	// believed any more, and whoever asks is told so at once instead of kept waiting. Most
+	// elections (4 to 9 s) are over by then or shortly after.
+	staleAfter = 6 * time.Second
+	// checkEvery is how often it is asked.
+	checkEvery = time.Second
+)
 
 func (w *watch) synced() bool {
 	return time.Since(time.Unix(0, w.checkedAt.Load())) < staleAfter
+}
+
+func (w *watch) led() bool {
+	return time.Since(time.Unix(0, w.heardAt.Load())) < staleAfter
 }
 
 func (w *watch) lost() {
@@ -170,7 +185,7 @@ func (w *watch) run(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	tick := time.NewTicker(2 * time.Second)
+	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -242,15 +257,16 @@ func (w *watch) fill(ctx context.Context, until uint64) bool {
 // check asks the leader for its last sequence. While it does not answer, other replicas'
 // changes may be missing, so the cache is not used.
 func (w *watch) check(ctx context.Context) {
-	call, cancel := context.WithTimeout(ctx, 2*time.Second)
+	call, cancel := context.WithTimeout(ctx, askAgain)
 	info, err := w.b.streamInfo(call, stateStream)
 	cancel()
-	if err != nil {
+	if err != nil || !quorate(info) {
 		if !w.synced() {
 			w.b.cache.turn(false)
 		}
 		return
 	}
+	w.heardAt.Store(time.Now().UnixNano())
 	if info.State.LastSeq > w.seq {
 		// What is under way needs no look into the stream.
 		for drained := false; !drained; {
@@ -270,6 +286,21 @@ func (w *watch) check(ctx context.Context) {
 	}
 	w.checkedAt.Store(time.Now().UnixNano())
 	w.b.cache.turn(true)
+}
+
+// quorate tells whether a leader has heard of the other nodes. One that is cut off goes on
+// calling itself leader for a while, and would show what was, not what is.
+func quorate(info *jetstream.StreamInfo) bool {
+	if info.Cluster == nil {
+		return true
+	}
+	alive := 1
+	for _, p := range info.Cluster.Replicas {
+		if !p.Offline && p.Active < staleAfter {
+			alive++
+		}
+	}
+	return 2*alive > len(info.Cluster.Replicas)+1
 }
 
 func parseSequence(text string) (uint64, error) { return strconv.ParseUint(text, 10, 64) }
