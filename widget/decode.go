@@ -2,8 +2,9 @@ package widget
 
 import "wzrdcheckout/internal/checkout"
 
-// The readers below turn the BFF's JSON into the vocabulary of package checkout. What
-// is missing or of another type becomes the zero value: the page shows what it can.
+// The readers below turn the BFF's JSON into the vocabulary of package checkout, as far
+// as the page draws it. What is missing or of another type becomes the zero value: the
+// page shows what it can.
 
 func whole(v *Value) int64 {
 	return number(v.Number())
@@ -33,19 +34,11 @@ func session(v *Value) *checkout.Session {
 		Digits:      int(whole(v.Get("digits"))),
 		TestMode:    v.Get("test_mode").Bool(),
 		Flow:        v.Get("flow").String(),
-		Description: v.Get("description").String(),
-		Locale:      v.Get("locale").String(),
-		ExpiresAt:   whole(v.Get("expires_at")),
 	}
 	if i := v.Get("invoice"); !i.IsNull() {
 		s.Invoice = &checkout.Invoice{
-			ID:              i.Get("id").String(),
-			ReferenceID:     i.Get("reference_id").String(),
 			Service:         i.Get("service").String(),
-			Status:          i.Get("status").String(),
 			Resolution:      i.Get("resolution").String(),
-			Amount:          amount(i.Get("amount")),
-			PaymentAmount:   amountOrNil(i.Get("payment_amount")),
 			ProcessedAmount: amountOrNil(i.Get("processed_amount")),
 			RefundedAmount:  amountOrNil(i.Get("refunded_amount")),
 			Currency:        i.Get("currency").String(),
@@ -72,7 +65,6 @@ func services(v *Value) []checkout.Service {
 		list = append(list, checkout.Service{
 			Code:      e.Get("code").String(),
 			Method:    e.Get("method").String(),
-			Flow:      e.Get("flow").String(),
 			Currency:  e.Get("currency").String(),
 			AmountMin: amountOrNil(e.Get("amount_min")),
 			AmountMax: amountOrNil(e.Get("amount_max")),
@@ -83,13 +75,11 @@ func services(v *Value) []checkout.Service {
 			f := fs.Index(j)
 			s.Fields = append(s.Fields, checkout.Field{
 				Key:      f.Get("key").String(),
-				Type:     f.Get("type").String(),
 				Label:    text(f.Get("label")),
 				Hint:     text(f.Get("hint")),
 				Example:  f.Get("example").String(),
 				Regexp:   f.Get("regexp").String(),
 				Required: f.Get("required").Bool(),
-				Position: int(whole(f.Get("position"))),
 			})
 		}
 	}
@@ -101,12 +91,10 @@ func methods(v *Value) map[string]checkout.Method {
 	for i, code := range v.Keys() {
 		e := v.Index(i)
 		all[code] = checkout.Method{
-			Code:        code,
 			Category:    e.Get("category").String(),
 			Description: e.Get("description").String(),
 			Name:        text(e.Get("name")),
 			Logo:        e.Get("logo").String(),
-			Icon:        e.Get("icon").String(),
 		}
 	}
 	return all

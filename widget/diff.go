@@ -11,37 +11,41 @@ package widget
 //	'hello    set the text of a text node
 //	x2        remove child 2
 //	+2 <…/    insert the tree that follows as child 2
-func Diff(from, to *Node) string { return string(diff(nil, from, to)) }
+func Diff(from, to *Node) string {
+	w := &writer{}
+	w.diff(from, to)
+	return string(w.out)
+}
 
-func diff(out []byte, from, to *Node) []byte {
+func (w *writer) diff(from, to *Node) {
 	if from == to {
-		return out
+		return
 	}
 	if to.Tag == "" {
 		if from.Text != to.Text {
-			out = appendTree(out, to)
+			w.tree(to)
 		}
-		return out
+		return
 	}
 	for i := 0; i+1 < len(to.Attrs); i += 2 {
 		name, value := to.Attrs[i], to.Attrs[i+1]
 		if old, ok := from.attr(name); !ok || old != value {
-			out = appendAttr(out, name, value)
+			w.attr(name, value)
 		}
 	}
 	for i := 0; i+1 < len(from.Attrs); i += 2 {
 		if _, ok := to.attr(from.Attrs[i]); !ok {
-			out = append(append(append(out, '-'), from.Attrs[i]...), '\n')
+			w.w("-").w(from.Attrs[i]).w("\n")
 		}
 	}
-	return diffKids(out, from.Kids, to.Kids)
+	w.kids(from.Kids, to.Kids)
 }
 
 func same(a, b *Node) bool { return a == b || a.Tag == b.Tag && a.key() == b.key() }
 
-// diffKids walks both lists once. An element that is in both, in the same order, stays
+// kids walks both lists once. An element that is in both, in the same order, stays
 // the element it is, with what was typed into it and the focus in it.
-func diffKids(out []byte, from, to []*Node) []byte {
+func (w *writer) kids(from, to []*Node) {
 	old := 0
 	for at, k := range to {
 		// Does k still come in the old list? Then what stands before it has gone. But what
@@ -53,32 +57,29 @@ func diffKids(out []byte, from, to []*Node) []byte {
 			}
 		}
 		if match == len(from) {
-			out = appendTree(appendOp(out, '+', at), k)
+			w.op("+", at).tree(k)
 			continue
 		}
 		for ; old < match; old++ {
-			out = appendOp(out, 'x', at)
+			w.op("x", at)
 		}
-		before := len(out)
-		out = appendOp(out, '>', at)
-		inside := len(out)
-		out = diff(out, from[old], k)
-		if len(out) == inside {
-			out = out[:before]
+		before := len(w.out)
+		w.op(">", at)
+		inside := len(w.out)
+		w.diff(from[old], k)
+		if len(w.out) == inside {
+			w.out = w.out[:before]
 		} else {
-			out = append(out, "^\n"...)
+			w.w("^\n")
 		}
 		old++
 	}
 	for ; old < len(from); old++ {
-		out = appendOp(out, 'x', len(to))
+		w.op("x", len(to))
 	}
-	return out
 }
 
-func appendOp(out []byte, op byte, n int) []byte {
-	return append(append(append(out, op), digits(int64(n))...), '\n')
-}
+func (w *writer) op(name string, n int) *writer { return w.w(name).n(int64(n)).w("\n") }
 
 // seek is where an element is in a list from i on; the list's length if it is not.
 func seek(list []*Node, i int, n *Node) int {

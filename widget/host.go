@@ -65,12 +65,12 @@ func (h *Host) Dispatch(message string) string {
 	w := h.widgets[i]
 	u := step(w.model, ev)
 	tree := View(&u.Model)
-	out := u.out
-	if ops := diff(nil, w.tree, tree); len(ops) > 0 {
-		out = append(append([]byte(opRecord+"patch\n"), ops...), out...)
+	out := string(u.out)
+	if ops := Diff(w.tree, tree); ops != "" {
+		out = opRecord + "patch\n" + ops + out
 	}
 	w.model, w.tree = &u.Model, tree
-	return string(out)
+	return out
 }
 
 func (h *Host) mount(id string, ev *Event, document string) string {

@@ -327,12 +327,11 @@ func (m *Model) fits(i int) bool {
 		return true
 	}
 	s := &m.services[i]
-	q := strings.Trim(m.query, " ")
 	names := s.Code + " " + m.name(s)
 	for _, n := range m.methods[s.Method].Name {
 		names += " " + n
 	}
-	return strings.Contains(m.o.fold(names), m.o.fold(q))
+	return index(m.o.fold(names), m.o.fold(m.query)) >= 0
 }
 
 func (o *Options) fold(s string) string {

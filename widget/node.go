@@ -88,25 +88,57 @@ func writeHTML(b *strings.Builder, n *Node) {
 //	&3           in a View: the cached node 3
 const opRecord = "\x1e" // between commands
 
-// appendTree writes a tree in the wire's form.
-func appendTree(out []byte, n *Node) []byte {
-	if n.Tag == "" {
-		return append(append(append(out, '\''), n.Text...), '\n')
-	}
-	out = append(append(append(out, '<'), n.Tag...), '\n')
-	for i := 0; i+1 < len(n.Attrs); i += 2 {
-		out = appendAttr(out, n.Attrs[i], n.Attrs[i+1])
-	}
-	for _, k := range n.Kids {
-		out = appendTree(out, k)
-	}
-	return append(out, "/\n"...)
+// writer collects text. A call a piece is the least code in the page.
+type writer struct{ out []byte }
+
+func (w *writer) w(s string) *writer {
+	w.out = append(w.out, s...)
+	return w
 }
 
-func appendAttr(out []byte, name, value string) []byte {
-	out = append(append(out, '@'), name...)
-	return append(append(append(out, '='), value...), '\n')
+func (w *writer) n(n int64) *writer { return w.w(digits(n)) }
+
+// q writes a JSON string.
+func (w *writer) q(s string) *writer {
+	w.w(`"`)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ':
+			w.w(" ")
+		case c == '"' || c == '\\':
+			w.w("\\")
+			fallthrough
+		default:
+			w.w(s[i : i+1])
+		}
+	}
+	return w.w(`"`)
 }
+
+func (w *writer) b(b bool) *writer {
+	if b {
+		return w.w("true")
+	}
+	return w.w("false")
+}
+
+// tree writes a tree in the wire's form.
+func (w *writer) tree(n *Node) {
+	if n.Tag == "" {
+		w.w("'").w(n.Text).w("\n")
+		return
+	}
+	w.w("<").w(n.Tag).w("\n")
+	for i := 0; i+1 < len(n.Attrs); i += 2 {
+		w.attr(n.Attrs[i], n.Attrs[i+1])
+	}
+	for _, k := range n.Kids {
+		w.tree(k)
+	}
+	w.w("/\n")
+}
+
+func (w *writer) attr(name, value string) { w.w("@").w(name).w("=").w(value).w("\n") }
 
 // parseTree reads one tree; nil when the text is none. Attributes without "=" and empty
 // texts are as in HTML: "" and not there.
@@ -126,7 +158,7 @@ func (r *reader) next() bool {
 	if r.text == "" {
 		return false
 	}
-	i := strings.IndexByte(r.text, '\n')
+	i := index(r.text, "\n")
 	if i < 0 {
 		r.line, r.text = r.text, ""
 	} else {
@@ -147,7 +179,11 @@ func (r *reader) node(depth int) *Node {
 		}
 		switch rest := r.line[1:]; r.line[0] {
 		case '@':
-			name, value, _ := strings.Cut(rest, "=")
+			i := index(rest, "=")
+			name, value := rest, ""
+			if i >= 0 {
+				name, value = rest[:i], rest[i+1:]
+			}
 			n.Attrs = append(n.Attrs, name, value)
 		case '\'':
 			if rest != "" {
@@ -168,6 +204,16 @@ func (r *reader) node(depth int) *Node {
 			n.Kids = append(n.Kids, k)
 		}
 	}
+}
+
+// index is strings.Index without what makes that one fast in long texts.
+func index(s, part string) int {
+	for i := 0; i+len(part) <= len(s); i++ {
+		if s[i:i+len(part)] == part {
+			return i
+		}
+	}
+	return -1
 }
 
 // oneLine makes a value fit the wire: line breaks and other control characters become

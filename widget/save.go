@@ -1,10 +1,6 @@
 package widget
 
-import (
-	"strings"
-
-	"wzrdcheckout/internal/checkout"
-)
+import "wzrdcheckout/internal/checkout"
 
 // The module that TinyGo makes has no garbage collector: keeping track of every pointer
 // would be a third of its bytes. Instead, when its memory has grown, the page starts a
@@ -35,26 +31,29 @@ func (h *Host) Restore(saved string) {
 
 // copier writes members into lines, or reads them back, in one and the same order.
 type copier struct {
+	writer
 	saving bool
-	out    []byte
 	in     *reader
 }
 
 // s copies a string; its line breaks travel as 0x1d.
 func (c *copier) s(p *string) {
 	if c.saving {
-		for i := range len(*p) {
-			b := (*p)[i]
-			if b == '\n' {
-				b = 0x1d
-			}
-			c.out = append(c.out, b)
-		}
-		c.out = append(c.out, '\n')
+		c.w(swap(*p, '\n', 0x1d)).w("\n")
 		return
 	}
 	c.in.next()
-	*p = strings.ReplaceAll(c.in.line, "\x1d", "\n")
+	*p = swap(c.in.line, 0x1d, '\n')
+}
+
+func swap(s string, from, to byte) string {
+	b := []byte(s)
+	for i := range b {
+		if b[i] == from {
+			b[i] = to
+		}
+	}
+	return string(b)
 }
 
 func (c *copier) i(p *int64) {
@@ -63,7 +62,7 @@ func (c *copier) i(p *int64) {
 	*p = number(s)
 }
 
-func (c *copier) b(p *bool) {
+func (c *copier) flag(p *bool) {
 	n := int64(0)
 	if *p {
 		n = 1
@@ -92,7 +91,7 @@ func (c *copier) model(m *Model) {
 	}
 	for _, p := range [...]*bool{&o.Hosted, &o.ReadOnly, &m.live, &m.retry, &m.resent, &m.away, &m.checking,
 		&m.told.ready, &m.told.complete, &m.line.stopped} {
-		c.b(p)
+		c.flag(p)
 	}
 	step := int64(m.phase)
 	for _, p := range [...]*int64{&step, &m.line.state, &m.line.fails, &m.line.since, &m.line.hidden} {

@@ -94,38 +94,15 @@ func step(m *Model, ev *Event) *update {
 }
 
 // update is a Model on its way to the next one. Effects are written into out, each
-// after an opRecord: a call a piece is the least code.
+// after an opRecord.
 type update struct {
 	Model
-	ev  *Event
-	out []byte
+	writer
+	ev *Event
 }
 
 // do begins an effect; its further words follow after line breaks.
-func (u *update) do(s string) *update {
-	u.out = append(u.out, opRecord...)
-	return u.w(s)
-}
-
-func (u *update) w(s string) *update {
-	u.out = append(u.out, s...)
-	return u
-}
-
-func (u *update) n(n int64) *update { return u.w(digits(n)) }
-
-// q writes a JSON string.
-func (u *update) q(s string) *update {
-	u.out = appendQuoted(u.out, s)
-	return u
-}
-
-func (u *update) b(b bool) *update {
-	if b {
-		return u.w("true")
-	}
-	return u.w("false")
-}
+func (u *update) do(s string) *writer { return u.w(opRecord).w(s) }
 
 func (u *update) run() {
 	ev := u.ev
@@ -246,7 +223,7 @@ change
 
 // snapshot is what the host reads in .state.
 func (m *Model) snapshot() string {
-	u := &update{}
+	u := &writer{}
 	u.w(`{"step":"`).w([...]string{"loading", "error", "ready", "sending", "redirecting"}[m.phase]).
 		w(`","status":`).q(string(m.session.Status)).w(`,"revision":`).n(m.session.Revision).
 		w(`,"service":`).q(m.told.service).w(`,"complete":`).b(m.told.complete).w(`,"session":`)
@@ -271,7 +248,8 @@ func (m *Model) complete() (service string, ok bool) {
 // check holds what was typed to the service's fields. body is what is right as the
 // members of a JSON object, in the order of the fields, so that a retry sends the same
 // bytes.
-func (m *Model) check(s *checkout.Service) (body []byte, errs []checkout.FieldError) {
+func (m *Model) check(s *checkout.Service) (body string, errs []checkout.FieldError) {
+	w := &writer{}
 	for i := range s.Fields {
 		f := &s.Fields[i]
 		value, problem := fields.One(*f, m.values[FieldName(s.Code, f.Key)], m.o.Matcher)
@@ -279,13 +257,13 @@ func (m *Model) check(s *checkout.Service) (body []byte, errs []checkout.FieldEr
 			errs = append(errs, *problem)
 		}
 		if value != "" {
-			if len(body) > 0 {
-				body = append(body, ',')
+			if len(w.out) > 0 {
+				w.w(",")
 			}
-			body = appendQuoted(append(appendQuoted(body, f.Key), ':'), value)
+			w.q(f.Key).w(":").q(value)
 		}
 	}
-	return body, errs
+	return string(w.out), errs
 }
 
 // fail tells the host of an error; text is the key of its message, field the key of the
@@ -313,13 +291,13 @@ func (u *update) load() {
 
 // plain keeps the letters, digits and hyphens of s.
 func plain(s string) string {
-	out := make([]byte, 0, len(s))
+	w := &writer{}
 	for i := range len(s) {
 		if c := s[i]; c == '-' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' {
-			out = append(out, c)
+			w.w(s[i : i+1])
 		}
 	}
-	return string(out)
+	return string(w.out)
 }
 
 // loaded takes the answer to GET /v1/checkout.
@@ -485,7 +463,7 @@ func (u *update) submit() {
 	u.do(`host
 submit
 {"service":`).q(s.Code).w("}")
-	u.send(s.Code, string(body))
+	u.send(s.Code, body)
 }
 
 // wrong shows the form's errors and puts the shopper at the first.
@@ -509,11 +487,11 @@ func (u *update) send(service, values string) {
 	if u.beside() {
 		u.do("window\n").w(u.o.Redirect)
 	}
-	body := (&update{}).w(`{"service":`).q(service).w(`,"fields":{`).w(values).w("}}").out
-	if u.attempt == "" || string(body) != u.sent {
+	body := string((&writer{}).w(`{"service":`).q(service).w(`,"fields":{`).w(values).w("}}").out)
+	if u.attempt == "" || body != u.sent {
 		u.attempt = "w" + digits(u.ev.Now) + "-" + digits(int64(u.ev.Random))
 	}
-	u.sent = string(body)
+	u.sent = body
 	u.phase = sending
 	u.said = u.texts.get("sending")
 	u.do("fetch\npay\nPOST\n/v1/checkout/invoice\n").w(u.attempt).w("\n").w(u.sent)

@@ -1,9 +1,6 @@
 package widget
 
-import (
-	"strings"
-	"unicode/utf8"
-)
+import "strings"
 
 // Value is a JSON value to read from; nil is a missing one, and reads as null. Numbers keep the text they were written with, so that an amount is
 // never a float64; objects keep theirs, so that they can be handed on as they came.
@@ -204,15 +201,15 @@ func (p *parser) str() string {
 		p.i++
 		return p.s[start : p.i-1]
 	}
-	out := []byte(p.s[start:p.i])
+	w := (&writer{}).w(p.s[start:p.i])
 	for p.i < len(p.s) {
 		c := p.s[p.i]
 		p.i++
 		if c == '"' {
-			return string(out)
+			return string(w.out)
 		}
 		if c != '\\' {
-			out = append(out, c)
+			w.w(p.s[p.i-1 : p.i])
 			continue
 		}
 		if p.i >= len(p.s) {
@@ -228,16 +225,16 @@ func (p *parser) str() string {
 				if low := p.hex(); low >= 0xDC00 && low < 0xE000 {
 					r = (r-0xD800)<<10 + low - 0xDC00 + 0x10000
 				} else {
-					r = utf8.RuneError
+					r = 0xFFFD
 				}
 			}
-			out = utf8.AppendRune(out, max(r, ' '))
+			w.w(string(max(r, ' ')))
 		case 'n':
-			out = append(out, '\n')
+			w.w("\n")
 		case 't', 'r', 'b', 'f':
-			out = append(out, ' ')
+			w.w(" ")
 		default:
-			out = append(out, c)
+			w.w(p.s[p.i-1 : p.i])
 		}
 	}
 	p.fail()
@@ -260,19 +257,6 @@ func (p *parser) hex() (r rune) {
 		p.i++
 	}
 	return r
-}
-
-// appendQuoted writes s as a JSON string.
-func appendQuoted(out []byte, s string) []byte {
-	out = append(out, '"')
-	for i := range len(s) {
-		c := s[i]
-		if c == '"' || c == '\\' {
-			out = append(out, '\\')
-		}
-		out = append(out, max(c, ' '))
-	}
-	return append(out, '"')
 }
 
 // digits writes a whole number.

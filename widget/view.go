@@ -22,12 +22,12 @@ func View(m *Model) *Node {
 // code is what a shopper waits for.
 type drawing struct {
 	*Model
-	out []byte
+	writer
 }
 
 // w writes tokens, or the rest of one.
 func (d *drawing) w(s string) *drawing {
-	d.out = append(d.out, s...)
+	d.writer.w(s)
 	return d
 }
 
@@ -301,7 +301,7 @@ func (d *drawing) field(i, j int, f *checkout.Field, on bool) {
 	if on {
 		problem = d.problemOf(f.Key)
 	}
-	d.w("<div\n@class=field\n@part=field\n@data-k=").v(f.Key).w("\n<label\n@class=caption\n@dir=auto\n@for=").w(id).w("\n'").v(label).w("\n")
+	d.w("<div\n@class=field\n@part=field\n@data-k=").v(f.Key).w("\n<label\n@class=caption\n@for=").w(id).w("\n<span\n@dir=auto\n'").v(label).w("\n/\n")
 	if !f.Required {
 		d.w("<span\n@class=maybe\n'").t("optional").w("\n/\n")
 	}

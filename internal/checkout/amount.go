@@ -2,7 +2,6 @@ package checkout
 
 import (
 	"errors"
-	"strconv"
 	"strings"
 )
 
@@ -112,19 +111,24 @@ func (a Amount) String() string { return a.Format(0) }
 
 // Format is the amount in plain notation with at least digits decimals: 10.5 with 2 is "10.50".
 func (a Amount) Format(digits int) string {
-	s := strconv.FormatInt(a.coef, 10)
-	scale := int(a.scale)
-	for len(s) <= scale {
-		s = "0" + s
+	// Written from its end; a page downloads this, so neither strconv nor strings.
+	scale := max(int(a.scale), digits)
+	text := make([]byte, scale+21)
+	at := len(text)
+	put := func(c byte) { at--; text[at] = c }
+	rest := a.coef
+	for written := 0; written <= scale || rest > 0; written++ {
+		if written == scale && scale > 0 {
+			put('.')
+		}
+		if written < scale-int(a.scale) {
+			put('0')
+			continue
+		}
+		put(byte('0' + rest%10))
+		rest /= 10
 	}
-	if scale < digits {
-		s += strings.Repeat("0", digits-scale)
-		scale = digits
-	}
-	if scale == 0 {
-		return s
-	}
-	return s[:len(s)-scale] + "." + s[len(s)-scale:]
+	return string(text[at:])
 }
 
 // Compare gives -1, 0 or +1 as a is less than, equal to or greater than b.

@@ -101,7 +101,7 @@ const answers = {
 		return new Intl.NumberFormat(locale, o).format(amount);
 	},
 	plural: (n, locale) => new Intl.PluralRules(locale).select(n),
-	fold: (text) => text.toLowerCase(),
+	fold: (text) => text.trim().toLowerCase(),
 	match(pattern, value) {
 		if (/\([^)]*[+*}][^)]*\)[+*{]/.test(pattern)) return ""; // may take for ever; the BFF's engine can not
 		return new RegExp(pattern, /\\p\{/.test(pattern) ? "u" : "").test(value) ? "1" : "0";
@@ -140,7 +140,7 @@ let count = 0;
 
 const create = (element, options, data) => {
 	running.get(element)?.unmount();
-	const id = String(++count), ends = new AbortController(), fetches = {}, timers = {}, queue = [];
+	const id = String(++count), ends = new AbortController(), fetches = {}, timers = {}, queue = [], early = [];
 	let dispatch, token = options.session, socket, beside, state = { step: "loading", status: "", revision: 0, service: "", complete: false, session: null }, done, handling;
 
 	// The shadow root: declared in the markup, kept from a mount before, or new.
@@ -184,6 +184,7 @@ const create = (element, options, data) => {
 		done || stop();
 		done = true;
 		for (const e of shadow.querySelectorAll("[disabled],[aria-disabled]")) e.removeAttribute("disabled"), e.removeAttribute("aria-disabled");
+		root.querySelector("form,.state") || show(["<div", "@class=wz", "<p", "@class=none", "@role=alert", "'The checkout could not be loaded. Please reload the page.", "/", "/"]);
 		console.error("wzrd-checkout:", err);
 		tell("error", { code: "widget_failed", message: String(err), retryable: false });
 	};
@@ -191,7 +192,8 @@ const create = (element, options, data) => {
 	// send hands one event to the module; what it answers is done after it has returned,
 	// and events that this causes wait their turn.
 	const send = (kind, name = "", code = 0, text = "", more = "") => {
-		if (done || !dispatch) return;
+		if (done) return;
+		if (!dispatch) return void early.push([kind, name, code, text]); // update() and submit() before the module is here
 		queue.push([id, kind, Date.now(), Math.random() * 0x7fffffff | 0, line(name), code, line(text)].join("\n") + "\n" + more);
 		if (handling) return;
 		handling = true;
@@ -347,6 +349,7 @@ const create = (element, options, data) => {
 		listen();
 		send("mount", "", 0, settings, read(root, []).join("\n"));
 		send("load", "", answer[0], answer[1]);
+		for (const event of early) send(...event);
 	})().catch((err) => done || fall(err));
 
 	const widget = {
