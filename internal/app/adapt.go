@@ -342,7 +342,7 @@ type history struct{ *session.Service }
 
 // ByInvoice gives the session that an invoice belongs to.
 func (h history) ByInvoice(ctx context.Context, invoiceID string) (checkout.Session, error) {
-	_, sessionID, err := h.Service.Invoice(ctx, invoiceID)
+	_, sessionID, err := h.Invoice(ctx, invoiceID)
 	if err != nil {
 		return checkout.Session{}, err
 	}

@@ -335,7 +335,7 @@ func (a *App) background(name string, work func(context.Context) error) {
 	go func() {
 		defer close(done)
 		if err := work(ctx); err != nil && ctx.Err() == nil {
-			a.log.Error(name+" ended", "err", err)
+			a.log.Error("background work ended", "work", name, "err", err)
 		}
 	}()
 	a.onStop(name, func(ctx context.Context) error {

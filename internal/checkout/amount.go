@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ErrAmount: the text is not a plain or exponent decimal number, is negative, or
+// ErrAmount says that a text is not a plain or exponent decimal number, is negative, or
 // needs more than 18 significant digits or 18 decimals.
 var ErrAmount = errors.New("not an amount")
 

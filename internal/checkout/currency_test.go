@@ -17,12 +17,31 @@ func TestCurrencyDigits(t *testing.T) {
 		digits int
 		known  bool
 	}{
-		{"USD", 2, true}, {"EUR", 2, true}, {"UAH", 2, true}, {"XTS", 2, true}, {"AED", 2, true}, {"ZWL", 2, true},
-		{"JPY", 0, true}, {"CLP", 0, true}, {"KRW", 0, true}, {"VND", 0, true}, {"XOF", 0, true},
-		{"BHD", 3, true}, {"KWD", 3, true}, {"TND", 3, true},
-		{"TRX", 6, true}, {"USDC", 6, true}, {"BTC", 8, true}, {"ETH", 8, true}, {"USDTTRC20", 8, true}, {"SOL", 9, true},
-		{"DOGE", checkout.DefaultDigits, false}, {"", checkout.DefaultDigits, false}, {"usd", checkout.DefaultDigits, false},
-		{"EDA", checkout.DefaultDigits, false}, {"DAF", checkout.DefaultDigits, false}, // letters across two codes of the table
+		{"USD", 2, true},
+		{"EUR", 2, true},
+		{"UAH", 2, true},
+		{"XTS", 2, true},
+		{"AED", 2, true},
+		{"ZWL", 2, true},
+		{"JPY", 0, true},
+		{"CLP", 0, true},
+		{"KRW", 0, true},
+		{"VND", 0, true},
+		{"XOF", 0, true},
+		{"BHD", 3, true},
+		{"KWD", 3, true},
+		{"TND", 3, true},
+		{"TRX", 6, true},
+		{"USDC", 6, true},
+		{"BTC", 8, true},
+		{"ETH", 8, true},
+		{"USDTTRC20", 8, true},
+		{"SOL", 9, true},
+		{"DOGE", checkout.DefaultDigits, false},
+		{"", checkout.DefaultDigits, false},
+		{"usd", checkout.DefaultDigits, false},
+		{"EDA", checkout.DefaultDigits, false},
+		{"DAF", checkout.DefaultDigits, false}, // letters across two codes of the table
 	} {
 		if digits, known := checkout.CurrencyDigits(row.code); digits != row.digits || known != row.known {
 			t.Errorf("CurrencyDigits(%q) = %d, %v, want %d, %v", row.code, digits, known, row.digits, row.known)

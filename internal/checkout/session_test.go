@@ -84,9 +84,18 @@ func TestStatus(t *testing.T) {
 		status                      checkout.Status
 		settled, payable, announced bool
 	}{
-		{"open", false, true, false}, {"creating", false, false, false}, {"pending", false, false, true}, {"paid", true, false, true},
-		{"partially_paid", true, false, true}, {"failed", false, true, true}, {"expired", false, false, true}, {"verified", true, false, true},
-		{"refunding", true, false, true}, {"refunded", true, false, true}, {"partially_refunded", true, false, true}, {"charged_back", true, false, true},
+		{"open", false, true, false},
+		{"creating", false, false, false},
+		{"pending", false, false, true},
+		{"paid", true, false, true},
+		{"partially_paid", true, false, true},
+		{"failed", false, true, true},
+		{"expired", false, false, true},
+		{"verified", true, false, true},
+		{"refunding", true, false, true},
+		{"refunded", true, false, true},
+		{"partially_refunded", true, false, true},
+		{"charged_back", true, false, true},
 	} {
 		if s := row.status; s.Settled() != row.settled || s.Payable() != row.payable || s.Announced() != row.announced {
 			t.Errorf("%s: settled %v payable %v announced %v, want %v %v %v", s, s.Settled(), s.Payable(), s.Announced(), row.settled, row.payable, row.announced)

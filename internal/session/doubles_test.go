@@ -188,8 +188,10 @@ func newUpstream() *upstream {
 		Currency: "EUR", TestMode: true, Version: "v1",
 		Services: []checkout.Service{
 			{Code: "card_eur_hpp", Method: "card", Currency: "EUR"},
-			{Code: "bank_eur_hpp", Method: "bank", Currency: "EUR", AmountMin: &low, AmountMax: &high,
-				Fields: []checkout.Field{{Key: "iban", Type: "string", Regexp: "^[A-Z]{2}[0-9]{4,}$", Required: true}}},
+			{
+				Code: "bank_eur_hpp", Method: "bank", Currency: "EUR", AmountMin: &low, AmountMax: &high,
+				Fields: []checkout.Field{{Key: "iban", Type: "string", Regexp: "^[A-Z]{2}[0-9]{4,}$", Required: true}},
+			},
 			{Code: "coin_btc_hpp", Method: "coin", Currency: "BTC", AmountMin: &high},
 			{Code: "hidden_eur_hpp", Method: "hidden", Currency: "EUR"},
 		},

@@ -574,8 +574,8 @@ func (s *Service) adopt(ctx context.Context, id, owner string, v checkout.Invoic
 		return nil, err
 	}
 	s.cfg.Observer.Invoice(source, outcome)
-	switch {
-	case outcome == applied || outcome == same:
+	switch outcome {
+	case applied, same:
 		s.cfg.Observer.Attempt(map[bool]string{true: "created", false: "adopted"}[source == "create"])
 		return r, nil
 	default:

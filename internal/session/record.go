@@ -179,8 +179,10 @@ type envelope struct {
 }
 
 // members are the names in envelope; what else a record holds is kept as it is.
-var members = []string{"id", "revision", "session", "metadata", "closed", "events", "announced", "claim",
-	"payments", "gone", "reread", "history", "setup"}
+var members = []string{
+	"id", "revision", "session", "metadata", "closed", "events", "announced", "claim",
+	"payments", "gone", "reread", "history", "setup",
+}
 
 var emptyObject = checkout.JSON("{}")
 

@@ -303,8 +303,8 @@ func (r *record) invoice(id string) *checkout.Invoice {
 
 // mutate changes one session by compare-and-set: change sees the record as it is, says
 // whether it changed it, and is asked again when another was quicker. It gives the
-// record as stored. The writes of more go into the same commit.
-func (s *Service) mutate(ctx context.Context, id string, change func(r *record, now int64) (bool, error), more ...checkout.Write) (*record, error) {
+// record as stored.
+func (s *Service) mutate(ctx context.Context, id string, change func(r *record, now int64) (bool, error)) (*record, error) {
 	for try := range tries {
 		r, err := s.load(ctx, id, true)
 		if err != nil {
@@ -321,7 +321,7 @@ func (s *Service) mutate(ctx context.Context, id string, change func(r *record, 
 			return nil, err
 		}
 		writes = append(writes, s.index(r)...)
-		versions, err := s.cfg.Store.Commit(ctx, append(writes, more...)...)
+		versions, err := s.cfg.Store.Commit(ctx, writes...)
 		if err == nil {
 			if r.Status == checkout.StatusExpired && before != r.Status {
 				s.cfg.Observer.Session("expired")
@@ -368,4 +368,6 @@ func interrupted(ctx context.Context) error {
 }
 
 // jitter gives half to all of d.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+func jitter(d time.Duration) time.Duration {
+	return d/2 + rand.N(d/2+1) //nolint:gosec // spreads retries; nothing secret
+}

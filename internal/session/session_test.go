@@ -148,7 +148,7 @@ func TestCreate_Rules(t *testing.T) {
 		{"locale underscore", map[string]any{"locale": "uk_UA"}, false, "locale"},
 		{"origin", map[string]any{"origin": "https://shop.example"}, false, ""},
 		{"origin other", map[string]any{"origin": "https://shop.example.evil"}, false, "origin"},
-		{"unknown member", map[string]any{"ammount": 3}, false, "ammount"},
+		{"unknown member", map[string]any{"amounts": 3}, false, "amounts"},
 		{"gateway options", map[string]any{"gateway_options": "x"}, false, "gateway_options"},
 	}
 	for _, test := range tests {

@@ -97,7 +97,7 @@ func (s *Service) arm(ctx context.Context, id string, trouble error) error {
 	}
 }
 
-// Sweep, at start, finishes attempts that dead processes left behind. What can not be
+// Sweep finishes, at start, attempts that dead processes left behind. What can not be
 // finished now is left to its timer; WZRDPAY being down ends the sweep early.
 func (s *Service) Sweep(ctx context.Context) error {
 	mark := []byte(`"claim":{`)

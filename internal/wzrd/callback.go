@@ -61,7 +61,7 @@ func sign(secret string, body []byte) []byte {
 	return base64.StdEncoding.AppendEncode(nil, h.Sum(nil))
 }
 
-// ErrNoInvoice: a signed JSON body that is no usable payment invoice (another object, or
+// ErrNoInvoice is for a signed JSON body that is no usable payment invoice (another object, or
 // one without id, status, amount or currency). It is kept for the operator.
 var ErrNoInvoice = errors.New("not a payment invoice")
 

@@ -152,11 +152,11 @@ func (c *Config) validate() error {
 	c.RedirectHosts = hosts
 	switch {
 	case c.Timeout < 0:
-		return errors.New("Timeout: must not be negative")
+		return errors.New("wzrd config: Timeout: must not be negative")
 	case c.RatePerSecond < 0:
-		return errors.New("RatePerSecond: must not be negative")
+		return errors.New("wzrd config: RatePerSecond: must not be negative")
 	case c.Burst < 0:
-		return errors.New("Burst: must not be negative")
+		return errors.New("wzrd config: Burst: must not be negative")
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 15 * time.Second

@@ -46,7 +46,7 @@ func (r redirects) accept(address string) (string, bool) {
 		return "", false
 	}
 	host := strings.ToLower(u.Hostname())
-	if u.Scheme != "https" && !(u.Scheme == "http" && r.test && loopback(host)) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !r.test || !loopback(host)) {
 		return "", false
 	}
 	if len(r.hosts) > 0 && !slices.Contains(r.hosts, host) {
