@@ -150,13 +150,13 @@ func (c *Config) validate() error {
 		hosts = append(hosts, strings.ToLower(h))
 	}
 	c.RedirectHosts = hosts
-	switch {
-	case c.Timeout < 0:
-		return errors.New("wzrd config: Timeout: must not be negative")
-	case c.RatePerSecond < 0:
-		return errors.New("wzrd config: RatePerSecond: must not be negative")
-	case c.Burst < 0:
-		return errors.New("wzrd config: Burst: must not be negative")
+	for _, number := range []struct {
+		field string
+		value float64
+	}{{"Timeout", c.Timeout.Seconds()}, {"RatePerSecond", c.RatePerSecond}, {"Burst", float64(c.Burst)}} {
+		if number.value < 0 {
+			return fmt.Errorf("%s: must not be negative", number.field)
+		}
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 15 * time.Second
