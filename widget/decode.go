@@ -47,55 +47,49 @@ func session(v *Value) *checkout.Session {
 	return s
 }
 
-func text(v *Value) checkout.Text {
-	if v.Len() == 0 {
-		return nil
+// in gives a text of several languages in one of them, else in English, else the first.
+func in(v *Value, lang string) string {
+	if s := v.Get(lang).String(); s != "" {
+		return s
 	}
-	t := checkout.Text{}
-	for i, k := range v.Keys() {
-		t[k] = v.Index(i).String()
+	if s := v.Get("en").String(); s != "" {
+		return s
 	}
-	return t
+	return v.Index(0).String()
 }
 
-func services(v *Value) []checkout.Service {
-	list := make([]checkout.Service, 0, v.Len())
-	for i := range v.Len() {
-		e := v.Index(i)
-		list = append(list, checkout.Service{
-			Code:      e.Get("code").String(),
-			Method:    e.Get("method").String(),
-			Currency:  e.Get("currency").String(),
-			AmountMin: amountOrNil(e.Get("amount_min")),
-			AmountMax: amountOrNil(e.Get("amount_max")),
-		})
-		s := &list[len(list)-1]
+// call names a choice: the method's name, else its description, else the service's code.
+func (c *choice) call(name, description string) {
+	if name == "" {
+		name = description
+	}
+	if name == "" {
+		name = c.code
+	}
+	c.name, c.names = name, c.code+" "+name
+}
+
+func choices(services, methods *Value, lang string) []choice {
+	list := make([]choice, services.Len())
+	for i := range list {
+		e, c := services.Index(i), &list[i]
+		c.code, c.method = e.Get("code").String(), e.Get("method").String()
+		c.currency = e.Get("currency").String()
+		c.low, c.high = amountOrNil(e.Get("amount_min")), amountOrNil(e.Get("amount_max"))
+		method := methods.Get(c.method)
+		c.category, c.logo = method.Get("category").String(), method.Get("logo").String()
+		name := method.Get("name")
+		c.call(in(name, lang), method.Get("description").String())
+		for j := range name.Len() {
+			c.names += " " + name.Index(j).String()
+		}
 		fs := e.Get("fields")
-		for j := range fs.Len() {
-			f := fs.Index(j)
-			s.Fields = append(s.Fields, checkout.Field{
-				Key:      f.Get("key").String(),
-				Label:    text(f.Get("label")),
-				Hint:     text(f.Get("hint")),
-				Example:  f.Get("example").String(),
-				Regexp:   f.Get("regexp").String(),
-				Required: f.Get("required").Bool(),
-			})
+		c.fields = make([]field, fs.Len())
+		for j := range c.fields {
+			v, f := fs.Index(j), &c.fields[j]
+			f.key, f.label, f.hint = v.Get("key").String(), in(v.Get("label"), lang), in(v.Get("hint"), lang)
+			f.example, f.regexp, f.required = v.Get("example").String(), v.Get("regexp").String(), v.Get("required").Bool()
 		}
 	}
 	return list
-}
-
-func methods(v *Value) map[string]checkout.Method {
-	all := make(map[string]checkout.Method, v.Len())
-	for i, code := range v.Keys() {
-		e := v.Index(i)
-		all[code] = checkout.Method{
-			Category:    e.Get("category").String(),
-			Description: e.Get("description").String(),
-			Name:        text(e.Get("name")),
-			Logo:        e.Get("logo").String(),
-		}
-	}
-	return all
 }

@@ -55,12 +55,11 @@ type Model struct {
 	raw      string            // the session as the BFF wrote it, for the host
 	offer    string            // the services as the BFF wrote them
 	names    string            // the methods as the BFF wrote them
-	services []checkout.Service
-	methods  map[string]checkout.Method
+	services []choice
 	rows     []*Node // the rows as they look while they are not chosen
 
-	chosen  string            // service code
-	values  map[string]string // field name → what was typed
+	chosen  string   // service code
+	values  []string // field names and what was typed, in turn
 	errs    []checkout.FieldError
 	notice  string // text key of the form's own problem
 	query   string
@@ -118,14 +117,9 @@ func (m *Model) locale() string {
 // RTL tells whether the language is written from right to left.
 func (m *Model) RTL() bool { return rightToLeft(m.lang) }
 
-// Loaded puts a session and what it can be paid with into the Model, and gives it back.
-func (m *Model) Loaded(s checkout.Session, services []checkout.Service, methods map[string]checkout.Method) *Model {
-	m.arrive(&s, services, methods)
-	return m
-}
-
-func (m *Model) arrive(s *checkout.Session, services []checkout.Service, methods map[string]checkout.Method) {
-	m.phase, m.session, m.methods = ready, s, methods
+// arrive puts a session and what it can be paid with into the Model.
+func (m *Model) arrive(s *checkout.Session, services []choice) {
+	m.phase, m.session = ready, s
 	m.services = m.arrange(services)
 	m.rows = make([]*Node, len(m.services))
 	for i := range m.services {
@@ -141,26 +135,12 @@ func (m *Model) arrive(s *checkout.Session, services []checkout.Service, methods
 		m.chosen = ""
 		for i := range m.services {
 			s := &m.services[i]
-			if len(m.services) == 1 || m.o.Selected != "" && (s.Code == m.o.Selected || s.Method == m.o.Selected) {
-				m.chosen = s.Code
+			if len(m.services) == 1 || m.o.Selected != "" && (s.code == m.o.Selected || s.method == m.o.Selected) {
+				m.chosen = s.code
 				break
 			}
 		}
 	}
-}
-
-// Answered puts a form that came back without JavaScript into the Model and gives it back: the service
-// that was chosen, its values by field key, and what was wrong with them. An error whose
-// Field is "service" or "" is about the form as a whole.
-func (m *Model) Answered(service string, values map[string]string, errs []checkout.FieldError) *Model {
-	if m.index(service) >= 0 {
-		m.chosen = service
-	}
-	for key, v := range values {
-		m.typed(FieldName(service, key), v)
-	}
-	m.refused(errs)
-	return m
 }
 
 // refused shows what was wrong with the chosen service's fields; what belongs to no
@@ -186,12 +166,12 @@ func (m *Model) refused(errs []checkout.FieldError) {
 	}
 }
 
-func hasField(s *checkout.Service, key string) bool {
+func hasField(s *choice, key string) bool {
 	if s == nil {
 		return false
 	}
-	for i := range s.Fields {
-		if s.Fields[i].Key == key {
+	for i := range s.fields {
+		if s.fields[i].key == key {
 			return true
 		}
 	}
@@ -199,44 +179,30 @@ func hasField(s *checkout.Service, key string) bool {
 }
 
 // arrange leaves out what the page does not want and puts first what it wants first.
-func (m *Model) arrange(services []checkout.Service) []checkout.Service {
-	list := make([]checkout.Service, 0, len(services))
-	put := func(code string) {
+func (m *Model) arrange(services []choice) []choice {
+	list := make([]choice, 0, len(services))
+	m.services = nil
+	for at := 0; at <= len(m.o.First); at++ {
 		for i := range services {
 			s := &services[i]
-			if (code == "" || s.Code == code || s.Method == code) && !named(m.o.Hide, s) && !m.methods[s.Method].Hide && !holds(list, s.Code) {
-				list = append(list, *s)
+			if (at == len(m.o.First) || s.called(m.o.First[at])) && !s.hidden {
+				s.hidden = true // it has its place, or shall have none
+				wanted := true
+				for _, code := range m.o.Hide {
+					wanted = wanted && !s.called(code)
+				}
+				if wanted {
+					list = append(list, *s)
+				}
 			}
 		}
 	}
-	for _, code := range m.o.First {
-		put(code)
-	}
-	put("")
 	return list
-}
-
-func named(codes []string, s *checkout.Service) bool {
-	for _, c := range codes {
-		if c == s.Code || c == s.Method {
-			return true
-		}
-	}
-	return false
-}
-
-func holds(list []checkout.Service, code string) bool {
-	for i := range list {
-		if list[i].Code == code {
-			return true
-		}
-	}
-	return false
 }
 
 func (m *Model) index(code string) int {
 	for i := range m.services {
-		if m.services[i].Code == code {
+		if m.services[i].code == code {
 			return i
 		}
 	}
@@ -244,7 +210,7 @@ func (m *Model) index(code string) int {
 }
 
 // service is the chosen one, nil without a choice.
-func (m *Model) service() *checkout.Service {
+func (m *Model) service() *choice {
 	if i := m.index(m.chosen); i >= 0 {
 		return &m.services[i]
 	}
@@ -262,27 +228,25 @@ func (m *Model) waiting() bool {
 // FieldName is the name of a service's field in the form.
 func FieldName(service, key string) string { return "field." + service + "." + key }
 
-// FormFields takes the fields of one service, by key, out of a form that was sent
-// without JavaScript; the form holds those of every service.
-func FormFields(form map[string][]string, service string) map[string]string {
-	prefix := FieldName(service, "")
-	values := map[string]string{}
-	for name, v := range form {
-		if key, ok := strings.CutPrefix(name, prefix); ok && len(v) > 0 {
-			values[key] = v[0]
+// typed keeps what was typed; the list of the Model before stays as it was.
+func (m *Model) typed(name, value string) {
+	values := make([]string, 0, len(m.values)+2)
+	for i := 0; i < len(m.values); i += 2 {
+		if m.values[i] != name {
+			values = append(values, m.values[i], m.values[i+1])
 		}
 	}
-	return values
+	m.values = append(values, name, value)
 }
 
-// typed keeps what was typed; the map of the Model before stays as it was.
-func (m *Model) typed(name, value string) {
-	values := make(map[string]string, len(m.values)+1)
-	for k, v := range m.values {
-		values[k] = v
+// value is what was typed into a field.
+func (m *Model) value(name string) string {
+	for i := 0; i < len(m.values); i += 2 {
+		if m.values[i] == name {
+			return m.values[i+1]
+		}
 	}
-	values[name] = value
-	m.values = values
+	return ""
 }
 
 func (m *Model) money(a checkout.Amount, currency string, digits int) string {
@@ -300,18 +264,6 @@ func (m *Model) total() string {
 	return m.money(m.session.Amount, m.session.Currency, m.session.Digits)
 }
 
-// name is what a service is called in the shopper's language.
-func (m *Model) name(s *checkout.Service) string {
-	method := m.methods[s.Method]
-	if n := method.Name.In(m.lang); n != "" {
-		return n
-	}
-	if method.Description != "" {
-		return method.Description
-	}
-	return s.Code
-}
-
 // search keeps the query and counts what fits.
 func (m *Model) search(query string) {
 	m.query, m.shown = query, 0
@@ -326,12 +278,7 @@ func (m *Model) fits(i int) bool {
 	if m.query == "" {
 		return true
 	}
-	s := &m.services[i]
-	names := s.Code + " " + m.name(s)
-	for _, n := range m.methods[s.Method].Name {
-		names += " " + n
-	}
-	return index(m.o.fold(names), m.o.fold(m.query)) >= 0
+	return index(m.o.fold(m.services[i].names), m.o.fold(m.query)) >= 0
 }
 
 func (o *Options) fold(s string) string {

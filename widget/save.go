@@ -99,30 +99,19 @@ func (c *copier) model(m *Model) {
 	}
 	c.list(&o.First)
 	c.list(&o.Hide)
-	var pairs []string
-	if c.saving {
-		for name, value := range m.values {
-			pairs = append(pairs, name, value)
-		}
-		for _, e := range m.errs {
-			pairs = append(pairs, e.Field, e.Code)
-		}
+	c.list(&m.values)
+	var errs []string
+	for _, e := range m.errs {
+		errs = append(errs, e.Field, e.Code)
 	}
-	n := int64(2 * len(m.values))
-	c.i(&n)
-	c.list(&pairs)
+	c.list(&errs)
 	if c.saving {
 		return
 	}
 	chosen := m.chosen
-	m.arrive(session(ParseJSON(m.raw)), services(ParseJSON(m.offer)), methods(ParseJSON(m.names)))
+	m.arrive(session(ParseJSON(m.raw)), choices(ParseJSON(m.offer), ParseJSON(m.names), m.lang))
 	m.chosen, m.phase = chosen, phase(step)
-	m.values = make(map[string]string, n/2)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if i < int(n) {
-			m.values[pairs[i]] = pairs[i+1]
-		} else {
-			m.errs = append(m.errs, checkout.FieldError{Field: pairs[i], Code: pairs[i+1]})
-		}
+	for i := 0; i+1 < len(errs); i += 2 {
+		m.errs = append(m.errs, checkout.FieldError{Field: errs[i], Code: errs[i+1]})
 	}
 }

@@ -120,7 +120,7 @@ func (u *update) run() {
 	case "input":
 		u.input()
 	case "blur":
-		if u.values[ev.Name] != "" {
+		if u.value(ev.Name) != "" {
 			u.recheck(ev.Name, true)
 		}
 	case "submit":
@@ -242,17 +242,16 @@ func (m *Model) complete() (service string, ok bool) {
 		return "", false
 	}
 	_, errs := m.check(s)
-	return s.Code, len(errs) == 0
+	return s.code, len(errs) == 0
 }
 
 // check holds what was typed to the service's fields. body is what is right as the
 // members of a JSON object, in the order of the fields, so that a retry sends the same
 // bytes.
-func (m *Model) check(s *checkout.Service) (body string, errs []checkout.FieldError) {
+func (m *Model) check(s *choice) (body string, errs []checkout.FieldError) {
 	w := &writer{}
-	for i := range s.Fields {
-		f := &s.Fields[i]
-		value, problem := fields.One(*f, m.values[FieldName(s.Code, f.Key)], m.o.Matcher)
+	for i := range s.fields {
+		value, problem := m.one(s, i)
 		if problem != nil {
 			errs = append(errs, *problem)
 		}
@@ -260,10 +259,16 @@ func (m *Model) check(s *checkout.Service) (body string, errs []checkout.FieldEr
 			if len(w.out) > 0 {
 				w.w(",")
 			}
-			w.q(f.Key).w(":").q(value)
+			w.q(s.fields[i].key).w(":").q(value)
 		}
 	}
 	return string(w.out), errs
+}
+
+// one holds what was typed into one field to its rules.
+func (m *Model) one(s *choice, i int) (value string, problem *checkout.FieldError) {
+	f := &s.fields[i]
+	return fields.One(checkout.Field{Key: f.key, Regexp: f.regexp, Required: f.required}, m.value(FieldName(s.code, f.key)), m.o.Matcher)
 }
 
 // fail tells the host of an error; text is the key of its message, field the key of the
@@ -334,7 +339,7 @@ func (u *update) loaded() {
 	}
 	before := u.phase
 	u.offer, u.names = b.Get("services").Raw(), b.Get("methods").Raw()
-	u.arrive(s, services(b.Get("services")), methods(b.Get("methods")))
+	u.arrive(s, choices(b.Get("services"), b.Get("methods"), u.lang))
 	if before == sending || before == leaving {
 		u.phase = before
 	}
@@ -400,16 +405,16 @@ func (u *update) recheck(name string, left bool) {
 	if s == nil {
 		return
 	}
-	for i := range s.Fields {
-		f := &s.Fields[i]
-		if FieldName(s.Code, f.Key) != name {
+	for i := range s.fields {
+		key := s.fields[i].key
+		if FieldName(s.code, key) != name {
 			continue
 		}
-		_, problem := fields.One(*f, u.values[name], u.o.Matcher)
+		_, problem := u.one(s, i)
 		errs := make([]checkout.FieldError, 0, len(u.errs)+1)
 		had := false
 		for _, e := range u.errs {
-			if e.Field != f.Key {
+			if e.Field != key {
 				errs = append(errs, e)
 			} else if problem != nil {
 				had = true
@@ -462,19 +467,19 @@ func (u *update) submit() {
 	}
 	u.do(`host
 submit
-{"service":`).q(s.Code).w("}")
-	u.send(s.Code, body)
+{"service":`).q(s.code).w("}")
+	u.send(s.code, body)
 }
 
 // wrong shows the form's errors and puts the shopper at the first.
 func (u *update) wrong() {
 	u.notice = "e.fields"
 	s := u.service()
-	for i := range s.Fields {
+	for i := range s.fields {
 		for _, e := range u.errs {
-			if e.Field == s.Fields[i].Key {
+			if e.Field == s.fields[i].key {
 				u.fail(CodeField, "e.fields", true, e.Field)
-				u.do("focus\n").w(fieldID(u.index(s.Code), i))
+				u.do("focus\n").w(fieldID(u.index(s.code), i))
 				return
 			}
 		}

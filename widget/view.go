@@ -149,7 +149,7 @@ func (d *drawing) form() {
 	d.w("<div\n@class=rows\n@data-k=rows\n")
 	for i := range d.services {
 		s := &d.services[i]
-		if s.Code == d.chosen || !d.pristine(s) || d.query != "" && !d.fits(i) {
+		if s.code == d.chosen || !d.pristine(s) || d.query != "" && !d.fits(i) {
 			d.row(i, true)
 		} else {
 			d.w("&").n(i).w("\n")
@@ -200,12 +200,9 @@ func (m *Model) reason() string {
 }
 
 // pristine tells whether nothing was typed into a service's fields.
-func (m *Model) pristine(s *checkout.Service) bool {
-	if len(m.values) == 0 {
-		return true
-	}
-	for i := range s.Fields {
-		if m.values[FieldName(s.Code, s.Fields[i].Key)] != "" {
+func (m *Model) pristine(s *choice) bool {
+	for i := range s.fields {
+		if len(m.values) > 0 && m.value(FieldName(s.code, s.fields[i].key)) != "" {
 			return false
 		}
 	}
@@ -216,26 +213,25 @@ func (m *Model) pristine(s *checkout.Service) bool {
 // the radio as its siblings, so that the style sheet alone shows and hides them.
 func (d *drawing) row(i int, live bool) {
 	s := &d.services[i]
-	on := live && s.Code == d.chosen
-	method := d.methods[s.Method]
+	on := live && s.code == d.chosen
 	note := d.limits(s)
-	d.w("<div\n@class=row\n@part=method\n@data-k=").v(s.Code).w("\n").is(live && !d.fits(i), "@hidden\n").
-		w("<input\n@type=radio\n@class=pick\n@name=service\n@value=").v(s.Code).w("\n@id=m").n(i).w("\n").is(on, "@checked\n")
+	d.w("<div\n@class=row\n@part=method\n@data-k=").v(s.code).w("\n").is(live && !d.fits(i), "@hidden\n").
+		w("<input\n@type=radio\n@class=pick\n@name=service\n@value=").v(s.code).w("\n@id=m").n(i).w("\n").is(on, "@checked\n")
 	if note != "" {
 		d.w("@aria-describedby=m").n(i).w("n\n")
 	}
-	d.w("/\n<label\n@class=head\n@for=m").n(i).w("\n<span\n@class=logo\n@part=logo\n").icon(methodIcon(method.Category))
-	d.logo(method.Logo)
-	d.w("/\n<span\n@class=name\n@dir=auto\n'").v(d.name(s)).w("\n/\n")
-	if s.Currency != d.session.Currency {
-		d.w("<span\n@class=other\n'").v(s.Currency).w("\n/\n")
+	d.w("/\n<label\n@class=head\n@for=m").n(i).w("\n<span\n@class=logo\n@part=logo\n").icon(methodIcon(s.category))
+	d.logo(s.logo)
+	d.w("/\n<span\n@class=name\n@dir=auto\n'").v(s.name).w("\n/\n")
+	if s.currency != d.session.Currency {
+		d.w("<span\n@class=other\n'").v(s.currency).w("\n/\n")
 	}
 	if note != "" {
 		d.w("<span\n@class=limit\n@id=m").n(i).w("n\n'").v(note).w("\n/\n")
 	}
 	d.w("/\n<div\n@class=more\n")
-	for j := range s.Fields {
-		d.field(i, j, &s.Fields[j], on)
+	for j := range s.fields {
+		d.field(i, j, &s.fields[j], on)
 	}
 	d.w("<p\n@class=next\n@data-k=next\n'")
 	if d.beside() {
@@ -251,16 +247,16 @@ func (m *Model) beside() bool { return m.o.Redirect == "popup" || m.o.Redirect =
 
 // limits is shown when the service is paid in another currency: otherwise only services
 // that fit the amount are in the list.
-func (m *Model) limits(s *checkout.Service) string {
-	if s.Currency == m.session.Currency {
+func (m *Model) limits(s *choice) string {
+	if s.currency == m.session.Currency {
 		return ""
 	}
 	low, high := "", ""
-	if s.AmountMin != nil && !s.AmountMin.IsZero() {
-		low = m.money(*s.AmountMin, s.Currency, currencyDigits(s.Currency))
+	if s.low != nil && !s.low.IsZero() {
+		low = m.money(*s.low, s.currency, currencyDigits(s.currency))
 	}
-	if s.AmountMax != nil {
-		high = m.money(*s.AmountMax, s.Currency, currencyDigits(s.Currency))
+	if s.high != nil {
+		high = m.money(*s.high, s.currency, currencyDigits(s.currency))
 	}
 	key := "limits"
 	switch {
@@ -287,33 +283,32 @@ func (d *drawing) logo(src string) {
 
 func fieldID(row, field int) string { return "f" + digits(int64(row)) + "-" + digits(int64(field)) }
 
-func (d *drawing) field(i, j int, f *checkout.Field, on bool) {
-	id, name := fieldID(i, j), FieldName(d.services[i].Code, f.Key)
-	label := f.Label.In(d.lang)
+func (d *drawing) field(i, j int, f *field, on bool) {
+	id, name := fieldID(i, j), FieldName(d.services[i].code, f.key)
+	label, hint := f.label, f.hint
 	if label == "" {
-		label = f.Key
+		label = f.key
 	}
-	hint := f.Hint.In(d.lang)
 	if hint == label {
 		hint = ""
 	}
 	problem := ""
 	if on {
-		problem = d.problemOf(f.Key)
+		problem = d.problemOf(f.key)
 	}
-	d.w("<div\n@class=field\n@part=field\n@data-k=").v(f.Key).w("\n<label\n@class=caption\n@for=").w(id).w("\n<span\n@dir=auto\n'").v(label).w("\n/\n")
-	if !f.Required {
+	d.w("<div\n@class=field\n@part=field\n@data-k=").v(f.key).w("\n<label\n@class=caption\n@for=").w(id).w("\n<span\n@dir=auto\n'").v(label).w("\n/\n")
+	if !f.required {
 		d.w("<span\n@class=maybe\n'").t("optional").w("\n/\n")
 	}
 	d.w("/\n<input\n@class=input\n@part=input\n@autocapitalize=off\n@spellcheck=false\n@maxlength=255\n@id=").w(id).w("\n@name=").v(name).
-		w(keyboard(f.Key))
-	if f.Example != "" {
-		d.w("@placeholder=").v(fill(d.texts.get("example"), "text", f.Example)).w("\n")
+		w(keyboard(f.key))
+	if f.example != "" {
+		d.w("@placeholder=").v(fill(d.texts.get("example"), "text", f.example)).w("\n")
 	}
-	if v := d.values[name]; v != "" {
+	if v := d.value(name); v != "" {
 		d.w("@value=").v(v).w("\n")
 	}
-	d.is(f.Required, "@aria-required=true\n").is(problem != "", "@aria-invalid=true\n")
+	d.is(f.required, "@aria-required=true\n").is(problem != "", "@aria-invalid=true\n")
 	if hint != "" || problem != "" {
 		d.w("@aria-describedby=")
 		if hint != "" {
@@ -470,7 +465,7 @@ func (d *drawing) facts() {
 			d.fact("refunded", d.money(*v.RefundedAmount, v.Currency, s.Digits))
 		}
 		if i := d.index(v.Service); i >= 0 && s.Status.Settled() {
-			d.fact("method", d.name(&d.services[i]))
+			d.fact("method", d.services[i].name)
 		}
 	}
 	d.fact("reference", s.ReferenceID)
