@@ -216,7 +216,7 @@ const create = (element, options, data) => {
 		if (key) headers["Idempotency-Key"] = key;
 		if (body) headers["Content-Type"] = "application/json";
 		const late = setTimeout(() => controller.abort(), 40000);
-		return fetch(base + path, { method, headers, body, signal: controller.signal, credentials: "omit" })
+		return fetch(base + path, { method, headers, body, signal: controller.signal, credentials: "omit", cache: "no-store" })
 			.then(async (r) => [r.status, await r.text()]).catch(() => [0, ""])
 			.then((answer) => {
 				clearTimeout(late);
