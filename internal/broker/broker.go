@@ -31,7 +31,10 @@ const (
 	logStreams = 3
 
 	callTimeout = 5 * time.Second
-	probeTime   = 3 * time.Second // what all of Ready may take
+	probeTime   = 2500 * time.Millisecond // what all of Ready may take
+
+	// electionTime is how long a stream may be without a leader after one has died.
+	electionTime = 10 * time.Second
 )
 
 // Broker is the open store. All methods may be called from any goroutine.
@@ -53,7 +56,7 @@ type Broker struct {
 	// ready is set when all streams are there; replicas is their number of copies.
 	ready   atomic.Bool
 	started chan struct{} // closed with the first ready
-	joined  atomic.Bool   // this replica has had all that the cluster has
+	joined  atomic.Bool   // this replica has had all that the others have, and has stored something
 	fatal   atomic.Pointer[error]
 	full    atomic.Bool // the disk is
 
@@ -95,7 +98,6 @@ func Open(ctx context.Context, cfg Config) (_ *Broker, err error) {
 			return nil, err
 		}
 		address = cfg.NATSURL
-		b.log.Info("the engine is external: its nodes must run with sync_interval always, or a power cut loses what was acknowledged")
 	} else {
 		if b.lockF, err = lock(cfg.Dir); err != nil {
 			return nil, err
@@ -118,6 +120,14 @@ func Open(ctx context.Context, cfg Config) (_ *Broker, err error) {
 	)
 	if b.nc, err = nats.Connect(address, options...); err != nil {
 		return nil, fmt.Errorf("connect engine: %w", err)
+	}
+	if b.mode == external {
+		b.log.Warn("the engine is external and does not tell how it syncs: every node of it must run with jetstream { sync_interval: always }, or a power cut loses what was acknowledged")
+		if b.nc.IsConnected() {
+			if err = b.fits(); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if b.js, err = jetstream.New(b.nc, jetstream.WithDefaultTimeout(callTimeout)); err != nil {
 		return nil, fmt.Errorf("connect engine: %w", err)
@@ -166,6 +176,30 @@ func externalOptions(c *Config) ([]nats.Option, error) {
 		list = append(list, nats.Secure(conf))
 	}
 	return list, nil
+}
+
+const (
+	// leastPayload is what an external engine must take: a value, a pack or a callback of
+	// the largest size, and its headers.
+	leastPayload = maxValue + 16<<10
+	// leastMinor: batches, schedules and their syncs work together since 2.15; an older
+	// engine ignores settings that it does not know without a word.
+	leastMajor, leastMinor = 2, 15
+)
+
+// fits tells whether an external engine can do the work, and says what is less than good.
+func (b *Broker) fits() error {
+	var major, minor int
+	if _, err := fmt.Sscanf(b.nc.ConnectedServerVersion(), "%d.%d", &major, &minor); err != nil || major < leastMajor || major == leastMajor && minor < leastMinor {
+		return &stopError{fmt.Sprintf("the external engine is nats-server %q: 2.15 or newer is needed", b.nc.ConnectedServerVersion())}
+	}
+	switch limit := b.nc.MaxPayload(); {
+	case limit < leastPayload:
+		return &stopError{fmt.Sprintf("the external engine has max_payload %d: %d or more is needed, 8MB is good", limit, leastPayload)}
+	case limit < maxPayload:
+		b.log.Warn("the external engine takes small messages only: callbacks of more than that are refused with 413; set max_payload: 8MB", "max_payload", limit)
+	}
+	return nil
 }
 
 func (b *Broker) startEmbedded() error {
@@ -240,8 +274,9 @@ func (b *Broker) shutdown() {
 	}
 }
 
-// Ready tells whether a callback and a state can be stored right now, by storing one and
-// looking at the other's leader. The error says what is missing.
+// Ready tells whether a callback can be stored right now: by the leaders of its streams
+// and the majority behind them, and, on a single engine and before the first success, by
+// storing something. The error says what is missing.
 func (b *Broker) Ready(ctx context.Context) error {
 	if p := b.fatal.Load(); p != nil {
 		return *p
@@ -258,18 +293,14 @@ func (b *Broker) Ready(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("no connection to the engine: %w", checkout.ErrUnavailable)
 	}
-	if err := b.led(); err != nil {
-		return err
-	}
-	if b.mode != single && !b.watch.synced() {
-		return fmt.Errorf("changes of other replicas do not arrive: %w", checkout.ErrUnavailable)
+	if b.mode != single && b.watch.silent() > electionTime {
+		return fmt.Errorf("the leader of the state is silent: %w", checkout.ErrUnavailable)
 	}
 	if b.mode == cluster && !b.joined.Load() {
 		// Until then the cluster may not miss this replica, but must not rest on it either.
 		if name := b.behind(); name != "" {
 			return fmt.Errorf("%s is still being copied to this replica: %w", name, checkout.ErrUnavailable)
 		}
-		b.joined.Store(true)
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -285,6 +316,11 @@ func (b *Broker) Ready(ctx context.Context) error {
 	if last != nil {
 		return last
 	}
+	// While the state elects a leader no replica can write it, and all of them can still
+	// take callbacks: that must not make a balancer send them away.
+	if b.mode != single && b.joined.Load() {
+		return nil
+	}
 	name := b.cfg.ServerName
 	if name == "" {
 		name = "bff"
@@ -292,6 +328,7 @@ func (b *Broker) Ready(ctx context.Context) error {
 	if _, err := b.Commit(ctx, checkout.Write{Key: "probe." + name, Value: []byte("1"), Any: true, TTL: 3600}); err != nil {
 		return fmt.Errorf("store a probe: %w", err)
 	}
+	b.joined.Store(true)
 	return nil
 }
 

@@ -251,7 +251,7 @@ func (b *Broker) opened() error {
 // led refuses at once when this replica has known for a while that it sees no leader with
 // a majority behind it: nobody should be kept waiting for what can not be.
 func (b *Broker) led() error {
-	if b.mode == single || b.watch.led() {
+	if b.mode == single || b.watch.silent() < staleAfter {
 		return nil
 	}
 	return fmt.Errorf("the other replicas or the engine do not answer: %w", checkout.ErrUnavailable)

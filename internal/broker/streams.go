@@ -166,14 +166,16 @@ func (b *Broker) settle(ctx context.Context) {
 		case <-time.After(wait):
 		}
 	}
-	tick := time.NewTicker(15 * time.Second)
-	defer tick.Stop()
 	for {
-		b.spreadLeaders(ctx)
+		// Soon again while there is something to mend: a replica that has just come back.
+		pause := 15 * time.Second
+		if !b.spreadLeaders(ctx) {
+			pause = 2 * time.Second
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 	}
 }
@@ -181,6 +183,11 @@ func (b *Broker) settle(ctx context.Context) {
 func (b *Broker) settleOnce(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("no connection to the engine: %w", checkout.ErrUnavailable)
+	}
+	if b.mode == external {
+		if err := b.fits(); err != nil {
+			return err
+		}
 	}
 	if b.mode == cluster {
 		if err := b.moveIn(ctx); err != nil {
@@ -194,42 +201,54 @@ func (b *Broker) settleOnce(ctx context.Context) error {
 }
 
 // spreadLeaders asks callback streams whose leaders sit on one node to move apart, so
-// that one lost node stops one stream. One replica does it.
-func (b *Broker) spreadLeaders(ctx context.Context) {
+// that one lost node stops one stream. One replica does it. done: there is nothing to
+// move, or it is another's business.
+func (b *Broker) spreadLeaders(ctx context.Context) (done bool) {
 	if b.mode != cluster {
-		return
+		return true
 	}
-	if held, err := b.Lease(ctx, "leaders", 45*time.Second); err != nil || !held {
-		return
+	held, err := b.Lease(ctx, "leaders", 25*time.Second)
+	if err != nil || !held {
+		return err == nil
 	}
+	done = true
 	taken := map[string]bool{}
 	for i := range b.Streams() {
 		info, err := b.streamInfo(ctx, logName(i))
 		if err != nil || info.Cluster == nil || info.Cluster.Leader == "" {
+			done = false
 			continue
 		}
 		leader := info.Cluster.Leader
-		if taken[leader] {
-			for _, p := range info.Cluster.Replicas {
-				if p.Current && !p.Offline && !taken[p.Name] {
-					leader = p.Name
-					break
-				}
-			}
-		}
-		taken[leader] = true
-		if leader == info.Cluster.Leader {
+		if !taken[leader] {
+			taken[leader] = true
 			continue
 		}
-		call, cancel := context.WithTimeout(ctx, callTimeout)
-		var answer struct {
-			Error *jetstream.APIError `json:"error"`
+		done = false
+		for _, p := range info.Cluster.Replicas {
+			if p.Current && !p.Offline && !taken[p.Name] {
+				taken[p.Name] = true
+				b.moveLeader(ctx, logName(i), p.Name)
+				break
+			}
 		}
-		request := map[string]any{"placement": map[string]string{"preferred": leader}}
-		if err := b.api(call, "STREAM.LEADER.STEPDOWN."+logName(i), request, &answer); err != nil || answer.Error != nil {
-			b.log.Debug("leader did not move", "stream", logName(i), "err", err)
-		}
-		cancel()
+	}
+	return done
+}
+
+func (b *Broker) moveLeader(ctx context.Context, stream, to string) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var answer struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	request := map[string]any{"placement": map[string]string{"preferred": to}}
+	err := b.api(ctx, "STREAM.LEADER.STEPDOWN."+stream, request, &answer)
+	if err == nil && answer.Error != nil {
+		err = answer.Error
+	}
+	if err != nil {
+		b.log.Debug("leader did not move", "stream", stream, "err", err)
 	}
 }
 

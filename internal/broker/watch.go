@@ -156,8 +156,9 @@ func (w *watch) synced() bool {
 	return time.Since(time.Unix(0, w.checkedAt.Load())) < staleAfter
 }
 
-func (w *watch) led() bool {
-	return time.Since(time.Unix(0, w.heardAt.Load())) < staleAfter
+// silent is how long no leader with a majority behind it has answered.
+func (w *watch) silent() time.Duration {
+	return time.Since(time.Unix(0, w.heardAt.Load()))
 }
 
 func (w *watch) lost() {

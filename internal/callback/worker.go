@@ -26,7 +26,7 @@ type WorkerConfig struct {
 
 	Batch    int           // records of one commit at most (100)
 	Packs    int           // packs read at once (64)
-	LeaseTTL time.Duration // 15 s
+	LeaseTTL time.Duration // 8 s; how long a dead replica keeps the others from applying
 	Timeout  time.Duration // of one commit (15 s)
 }
 
@@ -53,7 +53,7 @@ func (c *WorkerConfig) validate() error {
 	}
 	c.Batch = or(c.Batch, 100)
 	c.Packs = or(c.Packs, 64)
-	c.LeaseTTL = or(c.LeaseTTL, 15*time.Second)
+	c.LeaseTTL = or(c.LeaseTTL, 8*time.Second)
 	c.Timeout = or(c.Timeout, 15*time.Second)
 	return nil
 }
