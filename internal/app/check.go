@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"wzrdcheckout/internal/broker"
@@ -45,8 +47,8 @@ func Check(ctx context.Context, cfg Config, currency string, found func(Finding)
 	}
 	tell(Finding{Subject: "settings", OK: true, Detail: "complete, and of one mode: " + map[bool]string{true: "live", false: "test"}[cfg.Live()]})
 	tell(checkWidget())
-	tell(checkPort(ctx, "BFF_LISTEN", cfg.Listen))
-	tell(checkPort(ctx, "BFF_PRIVATE_LISTEN", cfg.PrivateListen))
+	tell(checkPort(ctx, "BFF_LISTEN", cfg.Listen, "/widget/v1/checkout.js"))
+	tell(checkPort(ctx, "BFF_PRIVATE_LISTEN", cfg.PrivateListen, "/healthz"))
 	if cfg.NATS.URL == "" {
 		tell(checkFolder(cfg.DataDir))
 	} else {
@@ -84,15 +86,43 @@ func checkWidget() Finding {
 	return Finding{Subject: "widget", OK: true, Detail: fmt.Sprintf("by %s, %d bytes (brotli) in a page", manifest.Compiler, manifest.PageBrotli)}
 }
 
-func checkPort(ctx context.Context, setting, address string) Finding {
+// checkPort takes a port and gives it back. A port that is taken is fine when a bff
+// already answers there: one may check a running service.
+func checkPort(ctx context.Context, setting, address, known string) Finding {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err == nil {
+		if err := l.Close(); err != nil {
+			return Finding{Subject: setting, Detail: err.Error()}
+		}
+		return Finding{Subject: setting, OK: true, Detail: address + " is free"}
+	}
+	if errors.Is(err, syscall.EADDRINUSE) && answers(ctx, address, known) {
+		return Finding{Subject: setting, OK: true, Detail: "a bff answers at " + address}
+	}
+	return Finding{Subject: setting, Detail: err.Error(), Mend: "stop what uses the port, or choose another"}
+}
+
+// answers tells whether a GET of path at a local address gives 200.
+func answers(ctx context.Context, address, path string) bool {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return Finding{Subject: setting, Detail: err.Error(), Mend: "stop what uses the port (a running bff does), or choose another"}
+		return false
 	}
-	if err := l.Close(); err != nil {
-		return Finding{Subject: setting, Detail: err.Error()}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
 	}
-	return Finding{Subject: setting, OK: true, Detail: address + " is free"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+path, nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	_ = res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }
 
 func checkFolder(dir string) Finding {

@@ -52,6 +52,13 @@ var light = map[string]string{
 	"sync": "nothing runs beside anything in the page",
 }
 
+// tools tells whether a package only measures, tries or shows the program: it may import
+// anything, and nothing imports it.
+func tools(name string) bool {
+	first, _, _ := strings.Cut(name, "/")
+	return first == "bench" || first == "soak" || first == "examples" || strings.Contains(name, "/testdata/")
+}
+
 type listed struct {
 	ImportPath string
 	Imports    []string
@@ -93,8 +100,8 @@ func TestArrows(t *testing.T) {
 	for _, p := range packages {
 		name := strings.TrimPrefix(p.ImportPath, module)
 		seen[name] = true
-		if name == "bench" || strings.HasPrefix(name, "bench/") || strings.HasPrefix(name, "examples/") {
-			continue // measures and shows everything
+		if tools(name) {
+			continue
 		}
 		allowed, known := arrows[name]
 		if !known {
@@ -120,7 +127,7 @@ func TestOneOwner(t *testing.T) {
 	owners := map[string][]string{}
 	for _, p := range list(t) {
 		name := strings.TrimPrefix(p.ImportPath, module)
-		if name == "bench" || strings.HasPrefix(name, "bench/") {
+		if tools(name) {
 			continue
 		}
 		for _, imported := range p.Imports {

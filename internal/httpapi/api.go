@@ -158,6 +158,10 @@ func (a *API) mux(routes []route, fallback, ops http.Handler) http.Handler {
 	if ops != nil {
 		mux.HandleFunc("/ops/", func(w http.ResponseWriter, r *http.Request) {
 			exchangeOf(w).route = "/ops/"
+			if !a.isMerchant(bearer(r)) && !a.isMerchant(password(r)) {
+				a.fail(w, r, errOperator)
+				return
+			}
 			ops.ServeHTTP(w, r)
 		})
 	}
@@ -186,16 +190,21 @@ func (a *API) mux(routes []route, fallback, ops http.Handler) http.Handler {
 	return mux
 }
 
-// merchant lets only requests with a merchant key in. All keys are compared, each in
+// isMerchant tells whether key is one of the merchant's. All keys are compared, each in
 // constant time, so that nothing is learnt from how long it took.
+func (a *API) isMerchant(key string) bool {
+	given := sha256.Sum256([]byte(key))
+	match := 0
+	for i := range a.keys {
+		match |= subtle.ConstantTimeCompare(given[:], a.keys[i][:])
+	}
+	return match == 1
+}
+
+// merchant lets only requests with a merchant key in.
 func (a *API) merchant(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		given := sha256.Sum256([]byte(bearer(r)))
-		match := 0
-		for i := range a.keys {
-			match |= subtle.ConstantTimeCompare(given[:], a.keys[i][:])
-		}
-		if match != 1 {
+		if !a.isMerchant(bearer(r)) {
 			a.fail(w, r, errMerchantKey)
 			return
 		}
@@ -210,6 +219,13 @@ func bearer(r *http.Request) string {
 		return ""
 	}
 	return strings.TrimSpace(token)
+}
+
+// password is that of HTTP Basic, "" for none: a browser on the operators' page can send
+// no bearer.
+func password(r *http.Request) string {
+	_, given, _ := r.BasicAuth()
+	return given
 }
 
 // body reads a JSON object of at most limit bytes.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -448,6 +449,45 @@ func TestLimits(t *testing.T) {
 		if a.Code == 429 && a.Header().Get("Retry-After") == "" {
 			t.Errorf("attempt %d has no Retry-After", i+1)
 		}
+	}
+}
+
+// The operators' page wants a merchant key: as Bearer, or as the password a browser asks for.
+func TestOps_WantsTheKey(t *testing.T) {
+	t.Parallel()
+	w := open(t, func(c *httpapi.Config) {
+		c.Ops = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("payments")) })
+	})
+	basic := func(password string) map[string]string {
+		return map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte("anybody:"+password))}
+	}
+	for _, row := range []struct {
+		name   string
+		header map[string]string
+		status int
+	}{
+		{"nothing", map[string]string{"Authorization": ""}, 401},
+		{"a wrong password", basic(merchantKey + "x"), 401},
+		{"an empty password", basic(""), 401},
+		{"a wrong key", auth("x"), 401},
+		{"the key as password", basic(merchantKey), 200},
+		{"the second key as password", basic(otherKey), 200},
+		{"the key", auth(merchantKey), 200},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			for _, path := range []string{"/ops/", "/ops/session/x"} {
+				a := w.do(request{private: true, path: path, header: row.header})
+				if a.Code != row.status || strings.Contains(a.text, "payments") != (row.status == 200) {
+					t.Errorf("%s = %d %s, want %d", path, a.Code, a.text, row.status)
+				}
+				if row.status == 401 && !strings.HasPrefix(a.Header().Get("WWW-Authenticate"), "Basic ") {
+					t.Errorf("%s asks %q, want Basic: a browser shall ask", path, a.Header().Get("WWW-Authenticate"))
+				}
+			}
+		})
+	}
+	if a := w.do(request{path: "/ops/", header: auth(merchantKey)}); a.Code != 404 {
+		t.Errorf("/ops/ on the public plane = %d, want 404", a.Code)
 	}
 }
 

@@ -177,7 +177,7 @@ type Config struct {
 	OpenAPI  []byte  // the document of both planes, JSON
 
 	Metrics  http.Handler                // nil: no /metrics
-	Ops      http.Handler                // nil: no /ops/; it checks the key itself
+	Ops      http.Handler                // nil: no /ops/; behind a merchant key, as Bearer or as the password of HTTP Basic
 	Fallback http.Handler                // public paths of nobody else's (the demo shop); nil: 404
 	Ready    func(context.Context) error // nil: always ready
 

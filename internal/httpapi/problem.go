@@ -80,6 +80,7 @@ var (
 	errUpgrade     = &edge{status: http.StatusUpgradeRequired, code: "upgrade_required", title: "Upgrade required", detail: "this address speaks WebSocket, subprotocol checkout.v1"}
 	errInternal    = &edge{status: http.StatusInternalServerError, code: "internal", title: "Internal error", detail: "something went wrong here; it was logged under this request ID", retryable: true}
 	errNoToken     = &checkout.Error{Kind: checkout.ErrUnauthorized, Code: "token_missing", Detail: "send Authorization: Bearer <session token>"}
+	errOperator    = &checkout.Error{Kind: checkout.ErrUnauthorized, Code: "bad_operator_key", Detail: "log in with any name and a merchant key as the password"}
 	errMerchantKey = &checkout.Error{Kind: checkout.ErrUnauthorized, Code: "bad_merchant_key", Detail: "send Authorization: Bearer <merchant key>"}
 	errReadOnly    = &checkout.Error{Kind: checkout.ErrForbidden, Code: "read_only_token", Detail: "a token of scope status reads and does not pay"}
 	errTooLarge    = &checkout.Error{Kind: checkout.ErrTooLarge, Code: "too_large", Detail: "the body is larger than this address takes"}
@@ -246,6 +247,9 @@ func (p problem) headers(h http.Header, private bool) {
 		}
 		if p.Code != errNoToken.Code {
 			challenge += `, error="invalid_token"`
+		}
+		if p.Code == errOperator.Code {
+			challenge = `Basic realm="checkout operations", charset="UTF-8"`
 		}
 		h.Set("WWW-Authenticate", challenge)
 	case http.StatusMethodNotAllowed:
