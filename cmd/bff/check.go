@@ -12,16 +12,16 @@ import (
 )
 
 type check struct {
-	Settings settings `embed:""`
-	Currency string   `default:"USD" help:"Currency to ask services for."`
-	JSON     bool     `name:"json" help:"Print one JSON object a line."`
+	Settings settings
+	Currency string `default:"USD" placeholder:"CODE" help:"Currency to ask services for."`
+	JSON     bool   `name:"json" help:"Print one JSON object a line."`
 }
 
 // errCheck makes the exit code 1; what is wrong was printed already.
 var errCheck = errors.New("not ready to serve: see above")
 
 // Run tries the settings.
-func (c check) Run(ctx context.Context) error {
+func (c *check) Run(ctx context.Context) error {
 	config, err := c.Settings.config()
 	if err != nil {
 		return err

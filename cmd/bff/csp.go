@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 
@@ -13,7 +14,7 @@ type csp struct {
 }
 
 // Run prints the policy.
-func (c csp) Run() error {
+func (c *csp) Run(context.Context) error {
 	policy, err := app.CSP(c.PublicURL)
 	if err != nil {
 		return err

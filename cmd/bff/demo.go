@@ -10,15 +10,15 @@ import (
 )
 
 type demo struct {
-	Listen        string `env:"BFF_LISTEN" default:"localhost:8080" help:"Shop and public plane."`
-	PrivateListen string `env:"BFF_PRIVATE_LISTEN" default:"127.0.0.1:8081" help:"Private plane."`
-	SandboxListen string `default:"127.0.0.1:8082" help:"WZRDPAY's double."`
+	Listen        string `env:"BFF_LISTEN" default:"localhost:8080" placeholder:"ADDR" help:"Shop and public plane."`
+	PrivateListen string `env:"BFF_PRIVATE_LISTEN" default:"127.0.0.1:8081" placeholder:"ADDR" help:"Private plane."`
+	SandboxListen string `default:"127.0.0.1:8082" placeholder:"ADDR" help:"WZRDPAY's double."`
 	DataDir       string `placeholder:"DIR" help:"Keep the data there (default: a new folder, removed at the end)."`
 	Verbose       bool   `short:"v" help:"Log every request."`
 }
 
 // Run runs the demo until a signal arrives.
-func (d demo) Run(ctx context.Context) error {
+func (d *demo) Run(ctx context.Context) error {
 	level := slog.LevelWarn
 	if d.Verbose {
 		level = slog.LevelDebug

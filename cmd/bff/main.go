@@ -12,38 +12,37 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"wzrdcheckout/internal/app"
 )
 
 // version is set by build.sh: the release and the commit it was built from.
 var version = "dev"
 
-// commandLine is the whole command line.
-type commandLine struct {
-	Serve   serve   `cmd:"" help:"Run the BFF."`
-	Demo    demo    `cmd:"" help:"Run BFF, sandbox and a demo shop on http://localhost:8080."`
-	Sandbox sandbox `cmd:"" help:"Run the WZRDPAY emulator alone."`
-	Check   check   `cmd:"" help:"Try every setting and say what is wrong; exits 0 or 1."`
-	CSP     csp     `cmd:"" name:"csp" help:"Print what a shop adds to its Content-Security-Policy, the SRI hashes and the script inventory."`
-	Version about   `cmd:"" help:"Print the version."`
+// commands are the whole command line.
+func commands() []command {
+	var (
+		serve   serve
+		demo    demo
+		sandbox sandbox
+		check   check
+		csp     csp
+		about   about
+	)
+	return []command{
+		{"serve", "Run the BFF.", &serve, serve.Run},
+		{"demo", "Run BFF, sandbox and a demo shop on http://localhost:8080.", &demo, demo.Run},
+		{"sandbox", "Run the WZRDPAY emulator alone.", &sandbox, sandbox.Run},
+		{"check", "Try every setting and say what is wrong; exits 0 or 1.", &check, check.Run},
+		{"csp", "Print what a shop adds to its Content-Security-Policy, the SRI hashes and the script inventory.", &csp, csp.Run},
+		{"version", "Print the version.", &about, about.Run},
+	}
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var line commandLine
-	parsed := kong.Parse(&line,
-		kong.Name("bff"),
-		kong.Description("Embedded checkout for merchants of WZRDPAY. Settings are flags or the variables named beside them; every secret also as a file."),
-		kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-	)
-	if err := parsed.Run(); err != nil {
-		report(err)
-		os.Exit(1)
-	}
+	code := execute(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
 }
 
 // report prints one line for each thing that is wrong.
@@ -59,11 +58,11 @@ func report(err error) {
 }
 
 type serve struct {
-	Settings settings `embed:""`
+	Settings settings
 }
 
 // Run serves until a signal arrives.
-func (s serve) Run(ctx context.Context) error {
+func (s *serve) Run(ctx context.Context) error {
 	config, err := s.Settings.config()
 	if err := errors.Join(err, validate(err, config)); err != nil {
 		return err
@@ -113,7 +112,7 @@ func stop(p program) error {
 type about struct{}
 
 // Run prints version and widget build.
-func (about) Run() error {
+func (*about) Run(context.Context) error {
 	fmt.Println(app.About(version))
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 	"wzrdcheckout/internal/app"
 )
 
-// settings is every setting as a flag and as a variable; kong reads both. The meaning
+// settings is every setting as a flag and as a variable; commandline.go reads both. The meaning
 // and the checks of a setting are app.Config's.
 type settings struct {
 	Listen             string   `env:"BFF_LISTEN" placeholder:"ADDR" help:"Public plane: browsers and WZRDPAY (default :8080)."`
@@ -82,7 +82,7 @@ func (s settings) config() (app.Config, error) {
 			wrong = append(wrong, fmt.Errorf("%s: given twice, as itself and as %s_FILE", setting, setting))
 			return ""
 		}
-		text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+		text, err := os.ReadFile(file)
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%s_FILE: %w", setting, err))
 			return ""
