@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/andybalholm/brotli"
+)
+
+// bundle is Adyen Drop-in as a shop would build it for just the methods it has.
+type bundle struct {
+	version string
+	files   map[string][]byte // "adyen.js", "adyen.css"
+	brotli  int               // bytes of both
+}
+
+// adyen installs the pinned package from npm into the cache, once, and bundles it.
+func (b *bench) adyen(ctx context.Context) (bundle, error) {
+	if !have("npm") || !have("node") {
+		return bundle{}, errors.New("node and npm are not installed, so Adyen Drop-in can not be built here")
+	}
+	const source = "bench/peers/adyen"
+	manifest, err := os.ReadFile(source + "/package.json")
+	if err != nil {
+		return bundle{}, err
+	}
+	var pinned struct{ Dependencies map[string]string }
+	if err := json.Unmarshal(manifest, &pinned); err != nil {
+		return bundle{}, err
+	}
+	version := pinned.Dependencies["@adyen/adyen-web"]
+	dir := filepath.Join(b.cache, "adyen-"+version+"-"+pinned.Dependencies["esbuild"])
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return bundle{}, err
+	}
+	entry, err := os.ReadFile(source + "/entry.js")
+	if err != nil {
+		return bundle{}, err
+	}
+	for name, text := range map[string][]byte{"package.json": manifest, "entry.js": entry} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return bundle{}, err
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node_modules", "@adyen", "adyen-web")); err != nil {
+		if err := in(ctx, dir, "npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"); err != nil {
+			return bundle{}, err
+		}
+	}
+	if err := in(ctx, dir, "node_modules/.bin/esbuild", "entry.js", "--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=error", "--outfile=out/adyen.js"); err != nil {
+		return bundle{}, err
+	}
+	out := bundle{version: "@adyen/adyen-web " + version + " bundled by esbuild", files: map[string][]byte{}}
+	for _, name := range []string{"adyen.js", "adyen.css"} {
+		text, err := os.ReadFile(filepath.Join(dir, "out", name))
+		if err != nil {
+			return bundle{}, err
+		}
+		out.files[name] = text
+		out.brotli += len(packed(text))
+	}
+	return out, nil
+}
+
+func in(ctx context.Context, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %.300s", filepath.Base(name), err, text)
+	}
+	return nil
+}
+
+func packed(text []byte) []byte {
+	var out bytes.Buffer
+	w := brotli.NewWriterLevel(&out, brotli.BestCompression)
+	_, _ = w.Write(text) // to memory
+	_ = w.Close()
+	return out.Bytes()
+}

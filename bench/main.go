@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// section is a part of the run; limit ends it when the machine is too slow for it.
+type section struct {
+	name  string
+	limit time.Duration
+	run   func(*bench, context.Context) error
+}
+
+var sections = []section{
+	{"size", 3 * time.Minute, (*bench).size},
+	{"start", 5 * time.Minute, (*bench).start},
+	{"checkout", time.Minute, (*bench).checkout},
+	{"sessions", time.Minute, (*bench).sessions},
+	{"callbacks", 3 * time.Minute, (*bench).callbacks},
+	{"push", 4 * time.Minute, (*bench).push},
+	{"storm", time.Minute, (*bench).storm},
+	{"paint", 5 * time.Minute, (*bench).paint},
+}
+
+// bench is one run.
+type bench struct {
+	short bool
+	bin   string // bin/bff
+	root  string // scratch folder on the disk that is measured; removed at the end
+	cache string // what may be kept between runs: peers' binaries and packages
+	table table
+	sect  string
+	fleet *fleet // the sockets of push, which storm goes on with
+}
+
+func main() {
+	if role := os.Getenv(roleVariable); role != "" {
+		if err := play(role); err != nil {
+			fmt.Fprintln(os.Stderr, "bench "+role+":", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	short := flag.Bool("short", false, "fewer repeats, smaller stores: two minutes")
+	write := flag.Bool("write", false, "write docs/benchmarks.md too")
+	strict := flag.Bool("strict", false, "a goal that falls short is an error")
+	dir := flag.String("dir", "", "folder on the disk to measure (default: the system's for temporary files)")
+	bin := flag.String("bff", "bin/bff", "the binary to measure")
+	flag.Usage = func() {
+		fmt.Fprintf(flag.CommandLine.Output(), "bench [flags] [section …]; sections: %s\n", strings.Join(names(), " "))
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	chosen := flag.Args()
+	for _, name := range chosen {
+		if !slices.Contains(names(), name) {
+			return fmt.Errorf("no section %q; there are %s", name, strings.Join(names(), ", "))
+		}
+	}
+	path, err := filepath.Abs(*bin)
+	if err != nil {
+		return fmt.Errorf("find bff: %w", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("find bff: %w (run ./build.sh)", err)
+	}
+	root, err := os.MkdirTemp(*dir, "wzrdcheckout-bench-")
+	if err != nil {
+		return fmt.Errorf("make scratch folder: %w", err)
+	}
+	defer os.RemoveAll(root)
+	kept, err := os.UserCacheDir()
+	if err != nil {
+		kept = root
+	}
+	// The load comes from this process: its own garbage collection must not show up in
+	// what it measures.
+	debug.SetGCPercent(400)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	b := &bench{short: *short, bin: path, root: root, cache: filepath.Join(kept, "wzrdcheckout", "bench")}
+	if err := os.MkdirAll(b.cache, 0o755); err != nil {
+		return fmt.Errorf("make cache folder: %w", err)
+	}
+	defer b.endFleet()
+	began := time.Now()
+	for _, s := range sections {
+		if len(chosen) > 0 && !slices.Contains(chosen, s.name) {
+			continue
+		}
+		if s.name != "storm" && s.name != "push" {
+			b.endFleet()
+		}
+		b.runSection(ctx, s)
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+	}
+	b.endFleet()
+	host := b.machine(ctx)
+	fmt.Printf("\n%s\n%s", host.line(), b.table.text())
+	fmt.Printf("%d rows, %d hold, %d fall short, %d not run; %s\n", len(b.table.rows),
+		b.table.count(holds), b.table.count(fallsShort), b.table.count(notRun), time.Since(began).Round(time.Second))
+	if *write {
+		if err := os.WriteFile("docs/benchmarks.md", []byte(b.table.markdown(host, b.short, chosen)), 0o644); err != nil {
+			return fmt.Errorf("write benchmarks: %w", err)
+		}
+	}
+	if n := b.table.count(fallsShort); *strict && n > 0 {
+		return fmt.Errorf("%d goals fall short", n)
+	}
+	return nil
+}
+
+func names() []string {
+	list := make([]string, len(sections))
+	for i, s := range sections {
+		list[i] = s.name
+	}
+	return list
+}
+
+func (b *bench) runSection(ctx context.Context, s section) {
+	b.sect = s.name
+	fmt.Fprintf(os.Stderr, "== %s\n", s.name)
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
+	if err := s.run(b, ctx); err != nil {
+		b.missing(s.name, "", err)
+	}
+	fmt.Fprintf(os.Stderr, "   %s took %s\n", s.name, time.Since(began).Round(100*time.Millisecond))
+}
+
+// say tells a number that is no row of its own.
+func (b *bench) say(format string, args ...any) { fmt.Fprintf(os.Stderr, "   "+format+"\n", args...) }
+
+// rounds is how often the parts of a comparison take turns.
+func (b *bench) rounds(full int) int {
+	if b.short {
+		return max(2, full/3)
+	}
+	return full
+}
+
+// span is how long one turn lasts.
+func (b *bench) span(full time.Duration) time.Duration {
+	if b.short {
+		return full / 2
+	}
+	return full
+}
+
+// dir makes a folder on the measured disk.
+func (b *bench) dir(name string) (string, error) {
+	d, err := os.MkdirTemp(b.root, name+"-")
+	if err != nil {
+		return "", fmt.Errorf("make folder: %w", err)
+	}
+	return d, nil
+}
+
+// have tells whether a program is on the path.
+func have(name string) bool {
+	_, err := exec.LookPath(name)
+	return err == nil
+}
