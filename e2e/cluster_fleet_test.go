@@ -40,8 +40,9 @@ type fleet struct {
 	bff      string // the binary
 	psp      *sandbox.Server
 	shop     *shopServer
-	front    *balancer // public planes: browsers and WZRDPAY
-	back     *balancer // private planes: the shop's server
+	front    *balancer  // public planes: browsers and WZRDPAY
+	back     *balancer  // private planes: the shop's server
+	mu       sync.Mutex // guards replicas against the balancers
 	replicas []*replica
 	common   []string // settings that all share
 	session  string
@@ -49,35 +50,14 @@ type fleet struct {
 
 const fleetKey = "mk_fleet_0123456789abcdef"
 
-// buildBFF gives the binary, built once from the sources beside this folder.
-var buildBFF = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("CHECKOUT_BFF"); path != "" {
-		return filepath.Abs(path)
-	}
-	dir, err := os.MkdirTemp("", "wzrdcheckout-e2e-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "bff")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/bff")
-	cmd.Dir = ".."
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build bff: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
 // newFleet starts everything but the replicas.
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	bff, err := buildBFF()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fleet{t: t, bff: bff, session: base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32))}
+	f := &fleet{t: t, bff: bff(t), session: base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32))}
 	f.front = newBalancer(t, f, func(r *replica) string { return r.public })
 	f.back = newBalancer(t, f, func(r *replica) string { return r.private })
 	f.shop = newShopServer(t)
+	var err error
 	f.psp, err = sandbox.New(sandbox.Config{CallbackRetry: 100 * time.Millisecond, CallbackAttempts: 10_000, CallbackTimeout: 10 * time.Second, HistoryLimit: 100})
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +107,9 @@ func (f *fleet) add(name string, settings ...string) *replica {
 		f.t.Fatal(err)
 	}
 	r.log = &replicaLog{file: file, leads: map[string]bool{}}
+	f.mu.Lock()
 	f.replicas = append(f.replicas, r)
+	f.mu.Unlock()
 	watching := make(chan struct{})
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
@@ -151,6 +133,13 @@ func (f *fleet) add(name string, settings ...string) *replica {
 	return r
 }
 
+// leave takes a replica out of the deployment.
+func (f *fleet) leave(r *replica) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.replicas = slices.DeleteFunc(f.replicas, func(other *replica) bool { return other == r })
+}
+
 // join makes the replicas a cluster in the ways the settings allow: one name for all or
 // one each, all three peers named or the two others.
 func (f *fleet) join() {
@@ -169,18 +158,24 @@ func (f *fleet) join() {
 	}
 }
 
+// loopbackPorts finds ports below those that the kernel gives to outgoing connections,
+// one of which could take a port while its replica is down.
 func loopbackPorts(t *testing.T, n int) []string {
 	t.Helper()
 	var list []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 12_000+rand.IntN(20_000))
+		l, err := net.Listen("tcp", address)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		list = append(list, l.Addr().String())
+		if list = append(list, address); len(list) == n {
+			return list
+		}
 	}
-	return list
+	t.Fatal("no free ports between 12000 and 32000")
+	return nil
 }
 
 func (r *replica) start() {
@@ -188,8 +183,10 @@ func (r *replica) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	cmd := exec.Command(r.f.bff, "serve")
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
-		"BFF_LISTEN=" + r.public, "BFF_PRIVATE_LISTEN=" + r.private, "BFF_DATA_DIR=" + r.dir}, append(slices.Clone(r.f.common), r.settings...)...)
+	cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
+		"BFF_LISTEN=" + r.public, "BFF_PRIVATE_LISTEN=" + r.private, "BFF_DATA_DIR=" + r.dir,
+	}, append(slices.Clone(r.f.common), r.settings...)...)
 	cmd.Stdout, cmd.Stderr = r.log, r.log
 	r.log.forget()
 	if err := cmd.Start(); err != nil {
@@ -430,7 +427,9 @@ type targetKey struct{}
 
 func (b *balancer) target() *replica {
 	n := b.next.Add(1)
-	list := b.f.replicas
+	b.f.mu.Lock()
+	list := slices.Clone(b.f.replicas)
+	b.f.mu.Unlock()
 	for i := range list {
 		if r := list[(int(n)+i)%len(list)]; r.ready.Load() {
 			return r
@@ -691,4 +690,14 @@ func (v *viewer) once(ctx context.Context, base, origin, token string) error {
 			return nil
 		}
 	}
+}
+
+// whole is everything that was said.
+func (l *replicaLog) whole(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(l.file.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

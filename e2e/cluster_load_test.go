@@ -24,7 +24,8 @@ type load struct {
 	payments []*payment
 	acks     []time.Time // of the repeated callback, in order
 	slowest  time.Duration
-	slow     string // what it was
+	slow     string          // what it was
+	turned   []time.Duration // from the shopper's yes to the page that says so
 }
 
 // startLoad begins; end waits for all that is under way.
@@ -91,6 +92,7 @@ func (l *load) shop(reference string) {
 		return
 	}
 	var err error
+	decided := time.Now()
 	if p.want = "paid"; len(reference)%5 == 0 || reference[len(reference)-1] == '7' {
 		p.want = "failed"
 		_, err = f.psp.Fail(p.invoice, "declined")
@@ -108,6 +110,9 @@ func (l *load) shop(reference string) {
 		f.t.Errorf("the page of %s: %v", reference, err)
 	}
 	l.twice.Add(int64(v.twice))
+	l.mu.Lock()
+	l.turned = append(l.turned, time.Since(decided))
+	l.mu.Unlock()
 	if v.last() != p.want {
 		f.t.Errorf("the page of %s says %q, want %q", reference, v.last(), p.want)
 	}
@@ -226,6 +231,9 @@ func (l *load) end() {
 	}
 	f.t.Logf("%d payments, %d callbacks acknowledged: lost %d, statuses wrong %d, webhooks missing %d (sent again %d), revisions seen twice %d; slowest step %v (%.300s)",
 		len(l.payments), len(acked)+len(l.acks), lost, wrong, missing, f.shop.twice(), l.twice.Load(), l.slowest.Round(10*time.Millisecond), l.slow)
+	if slices.Sort(l.turned); len(l.turned) > 0 {
+		f.t.Logf("from the shopper's yes to the page: median %s, at the most %s", said(l.turned[len(l.turned)/2]), said(l.turned[len(l.turned)-1]))
+	}
 	if len(l.payments) < 10 {
 		f.t.Errorf("only %d payments: that was no load", len(l.payments))
 	}

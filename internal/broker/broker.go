@@ -291,7 +291,7 @@ func (b *Broker) Ready(ctx context.Context) error {
 		return errDiskFull
 	}
 	if !b.nc.IsConnected() {
-		return fmt.Errorf("no connection to the engine: %w", checkout.ErrUnavailable)
+		return errNotConnected
 	}
 	if b.mode != single && b.watch.silent() > electionTime {
 		return fmt.Errorf("the leader of the state is silent: %w", checkout.ErrUnavailable)
@@ -412,6 +412,9 @@ func (b *Broker) disconnected(err error) {
 	b.log.Warn("connection to the engine lost", "err", err)
 }
 
+// errNotConnected is what the client calls a full buffer: it may keep nothing for later.
+var errNotConnected = fmt.Errorf("no connection to the engine: %w", checkout.ErrUnavailable)
+
 var errDiskFull = fmt.Errorf("less than the smallest allowed space is free on the data folder's disk: %w", checkout.ErrUnavailable)
 
 // checkDisk refuses new writes while the disk is nearly full: an engine that runs into
@@ -448,6 +451,8 @@ func kind(err error) error {
 		return nil
 	case errors.Is(err, checkout.ErrUnavailable), errors.Is(err, checkout.ErrTimeout), errors.Is(err, checkout.ErrNotFound):
 		return err
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		return errNotConnected
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return fmt.Errorf("%w: %w", checkout.ErrTimeout, err)
 	case errors.As(err, &api) && api.Code == 404:

@@ -655,7 +655,7 @@ func TestKill(t *testing.T) {
 	packs := map[uint64]string{}
 	const rounds = 3
 	for round := range rounds {
-		cmd := exec.Command(os.Args[0]) //nolint:gosec // this test binary
+		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "BROKER_TEST_CHILD="+dir, "BROKER_TEST_ROUND="+strconv.Itoa(round))
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()

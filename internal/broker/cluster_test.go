@@ -60,7 +60,7 @@ func startNode(t *testing.T, c broker.Config) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(os.Args[0]), ready: make(chan struct{})} //nolint:gosec // this test binary
+	p := &process{cmd: exec.Command(os.Args[0]), ready: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), "BROKER_TEST_NODE="+string(conf))
 	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
@@ -149,8 +149,10 @@ func TestCluster(t *testing.T) {
 
 	peers := freePorts(t, 3)
 	config := func(i int) broker.Config {
-		return broker.Config{Dir: dirs[i], ServerName: fmt.Sprintf("n%d", i), ClusterListen: peers[i], ClusterPeers: peers,
-			ClusterSecret: clusterSecret, MinFreeBytes: 1}
+		return broker.Config{
+			Dir: dirs[i], ServerName: fmt.Sprintf("n%d", i), ClusterListen: peers[i], ClusterPeers: peers,
+			ClusterSecret: clusterSecret, MinFreeBytes: 1,
+		}
 	}
 	nodes := map[string]*process{"n1": startNode(t, config(1)), "n2": startNode(t, config(2))}
 	c := config(0)

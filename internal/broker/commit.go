@@ -373,12 +373,13 @@ func (q *committer) store(ctx context.Context, group []*commit) {
 					return
 				}
 			}
-			outcome := checkout.ErrUnavailable
 			if at.unknown {
-				outcome = checkout.ErrTimeout
+				err = fmt.Errorf("%w: %w", checkout.ErrTimeout, err)
+			} else if err = kind(err); !errors.Is(err, checkout.ErrUnavailable) {
+				err = fmt.Errorf("%w: %w", checkout.ErrUnavailable, err)
 			}
 			for _, c := range group {
-				c.finish(nil, fmt.Errorf("%w: %w", outcome, err))
+				c.finish(nil, err)
 			}
 			return
 		}

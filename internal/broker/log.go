@@ -46,7 +46,7 @@ func decodePack(data []byte) ([][]byte, error) {
 	pack := make([][]byte, 0, count)
 	for range count {
 		size, n := binary.Uvarint(data)
-		if n <= 0 || size > uint64(len(data)-n) {
+		if n <= 0 || size > uint64(len(data)-n) { //nolint:gosec // Uvarint reads no more than there is
 			return nil, errBadPack
 		}
 		pack = append(pack, data[n:n+int(size)]) //nolint:gosec // not more than len(data)
@@ -88,7 +88,7 @@ func (b *Broker) Append(ctx context.Context, stream int, pack [][]byte) (uint64,
 		case noRefusal:
 			err = fmt.Errorf("%w: %w", checkout.ErrTimeout, err)
 		default:
-			err = fmt.Errorf("%w: %w", checkout.ErrUnavailable, err)
+			err = kind(err)
 		}
 		return 0, fmt.Errorf("append callbacks: %w", err)
 	}

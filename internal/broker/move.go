@@ -116,7 +116,7 @@ func (b *Broker) mayCreate(ctx context.Context) error {
 // moveID is the name of this replica's move, the same over restarts.
 func (b *Broker) moveID() (string, error) {
 	path := filepath.Join(b.singleDir(), moveIDFile)
-	text, err := os.ReadFile(path) //nolint:gosec // in the operator's folder
+	text, err := os.ReadFile(path)
 	if err == nil && len(text) > 0 {
 		return strings.TrimSpace(string(text)), nil
 	}
@@ -211,7 +211,7 @@ func (b *Broker) moveStream(ctx context.Context, from *nats.Conn, name, id strin
 	if restore.Error != nil {
 		return fmt.Errorf("restore: %w", restore.Error)
 	}
-	chunk := func(data []byte, wait time.Duration) (*nats.Msg, error) {
+	chunk := func(data []byte, wait time.Duration) error {
 		call, cancel := context.WithTimeout(ctx, wait)
 		defer cancel()
 		m, err := b.nc.RequestWithContext(call, restore.Deliver, data)
@@ -221,15 +221,15 @@ func (b *Broker) moveStream(ctx context.Context, from *nats.Conn, name, id strin
 			m, err = b.nc.RequestWithContext(call, restore.Deliver, data)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("restore: %w", err)
+			return fmt.Errorf("restore: %w", err)
 		}
 		var answer struct {
 			Error *jetstream.APIError `json:"error"`
 		}
 		if len(m.Data) > 0 && json.Unmarshal(m.Data, &answer) == nil && answer.Error != nil {
-			return nil, fmt.Errorf("restore: %w", answer.Error)
+			return fmt.Errorf("restore: %w", answer.Error)
 		}
-		return m, nil
+		return nil
 	}
 	for {
 		m, err := sub.NextMsg(movePause)
@@ -242,7 +242,7 @@ func (b *Broker) moveStream(ctx context.Context, from *nats.Conn, name, id strin
 			}
 			break
 		}
-		if _, err := chunk(m.Data, movePause); err != nil {
+		if err := chunk(m.Data, movePause); err != nil {
 			return err
 		}
 		if m.Reply != "" {
@@ -251,7 +251,7 @@ func (b *Broker) moveStream(ctx context.Context, from *nats.Conn, name, id strin
 			}
 		}
 	}
-	if _, err := chunk(nil, time.Minute); err != nil {
+	if err := chunk(nil, time.Minute); err != nil {
 		return err
 	}
 	return b.markWhole(ctx, name, id)

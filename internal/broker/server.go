@@ -44,7 +44,7 @@ func lock(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the folder
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open data folder: %w", err)
 	}
@@ -58,7 +58,7 @@ func lock(dir string) (*os.File, error) {
 // serverName reads the name kept in dir, or makes one that begins with prefix.
 func serverName(dir, prefix string) (string, error) {
 	path := filepath.Join(dir, "server-name")
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names the folder
+	text, err := os.ReadFile(path)
 	if err == nil && len(strings.TrimSpace(string(text))) > 0 {
 		return strings.TrimSpace(string(text)), nil
 	}
@@ -178,26 +178,30 @@ func (e *engine) stop() {
 // serverLog hands the engine's words to slog. Its notices are our debugging.
 type serverLog struct{ log *slog.Logger }
 
-func (l *serverLog) Noticef(f string, v ...any) { l.log.Debug("engine: " + fmt.Sprintf(f, v...)) }
-func (l *serverLog) Debugf(string, ...any)      {}
-func (l *serverLog) Tracef(string, ...any)      {}
+func (l *serverLog) Noticef(f string, v ...any) {
+	l.log.Debug("engine", "said", fmt.Sprintf(f, v...))
+}
+func (l *serverLog) Debugf(string, ...any) {}
+func (l *serverLog) Tracef(string, ...any) {}
 func (l *serverLog) Warnf(f string, v ...any) {
 	text := fmt.Sprintf(f, v...)
 	// The passwords are those of Config, in memory; they are not in a file.
 	if strings.Contains(text, "Plaintext passwords detected") {
 		return
 	}
-	l.log.Warn("engine: " + text)
+	l.log.Warn("engine", "said", text)
 }
 
 func (l *serverLog) Errorf(f string, v ...any) {
 	text := fmt.Sprintf(f, v...)
 	// A replica that is down is no error of this one.
 	if strings.Contains(text, "trying to connect to route") {
-		l.log.Warn("engine: " + text)
+		l.log.Warn("engine", "said", text)
 		return
 	}
-	l.log.Error("engine: " + text)
+	l.log.Error("engine", "said", text)
 }
 
-func (l *serverLog) Fatalf(f string, v ...any) { l.log.Error("engine stops: " + fmt.Sprintf(f, v...)) }
+func (l *serverLog) Fatalf(f string, v ...any) {
+	l.log.Error("engine stops", "said", fmt.Sprintf(f, v...))
+}

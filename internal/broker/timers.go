@@ -41,7 +41,7 @@ func (b *Broker) Due(ctx context.Context, f func(ctx context.Context, key string
 	for ctx.Err() == nil {
 		consumer, err := b.dueConsumer(ctx)
 		if err != nil {
-			b.pause(ctx, "due timers can not be read", err)
+			b.pauseDue(ctx, err)
 			continue
 		}
 		for ctx.Err() == nil {
@@ -72,7 +72,7 @@ func (b *Broker) Due(ctx context.Context, f func(ctx context.Context, key string
 				<-slots
 			}
 			if err != nil {
-				b.pause(ctx, "due timers can not be read", err)
+				b.pauseDue(ctx, err)
 				break
 			}
 		}
@@ -142,9 +142,9 @@ func (b *Broker) dueConsumer(ctx context.Context) (jetstream.Consumer, error) {
 	return consumer, nil
 }
 
-func (b *Broker) pause(ctx context.Context, what string, err error) {
+func (b *Broker) pauseDue(ctx context.Context, err error) {
 	if ctx.Err() == nil && !errors.Is(err, checkout.ErrTimeout) {
-		b.log.Warn(what, "err", err)
+		b.log.Warn("due timers can not be read", "err", err)
 	}
 	select {
 	case <-time.After(time.Second):

@@ -64,7 +64,7 @@ func TestRoutes_Secret(t *testing.T) {
 	noCertificate := conf(clusterSecret)
 	noCertificate.Certificates = nil
 	believesAll := conf("another secret altogether")
-	believesAll.InsecureSkipVerify = true //nolint:gosec // a stranger would
+	believesAll.InsecureSkipVerify = true
 	tests := []struct {
 		name     string
 		tls      *tls.Config
@@ -158,15 +158,19 @@ func certificates(t *testing.T, ip net.IP) (ca, cert, key string) {
 	}
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	fatal(err)
-	root := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	root := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
 	rootDER, err := x509.CreateCertificate(rand.Reader, root, root, &caKey.PublicKey, caKey)
 	fatal(err)
 	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	fatal(err)
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "bff"}, NotBefore: time.Now().Add(-time.Hour),
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "bff"}, NotBefore: time.Now().Add(-time.Hour),
 		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{ip}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
 	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, root, &leafKey.PublicKey, caKey)
 	fatal(err)
 	keyDER, err := x509.MarshalECPrivateKey(leafKey)

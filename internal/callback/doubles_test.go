@@ -35,8 +35,10 @@ type memLog struct {
 }
 
 func newLog(streams int) *memLog {
-	return &memLog{packs: make([][]checkout.Pack, streams), delay: make([]time.Duration, streams), fail: make([]error, streams),
-		inFlight: make([]int, streams), trimmed: make([]uint64, streams)}
+	return &memLog{
+		packs: make([][]checkout.Pack, streams), delay: make([]time.Duration, streams), fail: make([]error, streams),
+		inFlight: make([]int, streams), trimmed: make([]uint64, streams),
+	}
 }
 
 func (l *memLog) Streams() int { return len(l.packs) }

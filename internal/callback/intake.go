@@ -83,6 +83,8 @@ type Intake struct {
 	current int    // the stream to try first; only run uses it
 	busy    []bool // streams with an append that has not come back
 	freed   chan int
+	said    time.Time // when a failure was last logged
+	unsaid  int       // failures since
 }
 
 type intakeState uint8
@@ -376,7 +378,7 @@ func (i *Intake) send(pack []*waiting) {
 				return
 			}
 			last = r.err
-			i.cfg.Logger.Warn("callbacks not stored", "stream", r.stream, "records", len(records), "err", r.err)
+			i.complain(r.stream, len(records), r.err)
 			if tried < len(i.busy) {
 				i.cfg.Observer.Switched(r.stream)
 			}
@@ -389,6 +391,17 @@ func (i *Intake) send(pack []*waiting) {
 		last = checkout.ErrTimeout
 	}
 	answer(last)
+}
+
+// complain says that a stream did not take a pack, once a second: while the store is
+// away, every callback fails on every stream.
+func (i *Intake) complain(stream, records int, err error) {
+	if time.Since(i.said) < time.Second {
+		i.unsaid++
+		return
+	}
+	i.cfg.Logger.Warn("callbacks not stored", "stream", stream, "records", records, "unsaid", i.unsaid, "err", err)
+	i.said, i.unsaid = time.Now(), 0
 }
 
 // finish lets appends that are still on their way come back by themselves: cancelling

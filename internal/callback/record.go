@@ -54,7 +54,7 @@ func ParseRecord(data []byte) (Record, error) {
 	if n <= 0 || at > 1<<62 {
 		return Record{}, errBadRecord
 	}
-	r := Record{ReceivedAt: int64(at), Mode: modeTest, Body: data[2+n:]} //nolint:gosec // bounded above
+	r := Record{ReceivedAt: int64(at), Mode: modeTest, Body: data[2+n:]}
 	if data[1] == 1 {
 		r.Mode = modeLive
 	}

@@ -107,7 +107,7 @@ func TestKillBetweenAckAndApply(t *testing.T) {
 	dir := t.TempDir()
 	acked := map[string]bool{}
 	for round := range 3 {
-		cmd := exec.Command(os.Args[0]) //nolint:gosec // this test binary
+		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), "CALLBACK_TEST_CHILD="+dir, "CALLBACK_TEST_ROUND="+strconv.Itoa(round))
 		cmd.Stderr = os.Stderr
 		out, err := cmd.StdoutPipe()
@@ -155,7 +155,7 @@ func TestKillBetweenAckAndApply(t *testing.T) {
 	last := 0
 	for {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		packs, err := b.Read(ctx, 0, uint64(last+1), 500) //nolint:gosec // small
+		packs, err := b.Read(ctx, 0, uint64(last+1), 500)
 		cancel()
 		if err != nil {
 			t.Fatal(err)
@@ -163,7 +163,7 @@ func TestKillBetweenAckAndApply(t *testing.T) {
 		if len(packs) == 0 {
 			break
 		}
-		last = int(packs[len(packs)-1].Seq) //nolint:gosec // small
+		last = int(packs[len(packs)-1].Seq)
 	}
 	if before >= last {
 		t.Logf("the kill left nothing to apply (cursor %d of %d)", before, last)

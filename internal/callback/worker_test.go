@@ -83,28 +83,37 @@ func TestWorker(t *testing.T) {
 	}{
 		{name: "nothing", cursor: ""},
 		{name: "one", packs: [][]string{many("a", 1)}, applied: 1, cursor: "1"},
-		{name: "batches", packs: [][]string{many("a", 150), many("b", 30), many("c", 170)}, applied: 350, cursor: "3",
+		{
+			name: "batches", packs: [][]string{many("a", 150), many("b", 30), many("c", 170)}, applied: 350, cursor: "3",
 			check: func(t *testing.T, s *state, _ *ears) {
 				if s.commits != 4 || s.most != 100 {
 					t.Errorf("%d commits, at most %d updates, want 4 of at most 100", s.commits, s.most)
 				}
-			}},
-		{name: "begins at the cursor", packs: [][]string{many("a", 3), many("b", 4), many("c", 5)}, applied: 7, cursor: "3",
-			prepare: func(s *state) { s.set(callback.CursorKey(0), "1+2") }},
-		{name: "duplicates and disorder", applied: 1, cursor: "2",
+			},
+		},
+		{
+			name: "begins at the cursor", packs: [][]string{many("a", 3), many("b", 4), many("c", 5)}, applied: 7, cursor: "3",
+			prepare: func(s *state) { s.set(callback.CursorKey(0), "1+2") },
+		},
+		{
+			name: "duplicates and disorder", applied: 1, cursor: "2",
 			packs: [][]string{{string(body("a", 2)), string(body("a", 3))}, {string(body("a", 1)), string(body("a", 3))}},
 			check: func(t *testing.T, s *state, _ *ears) {
 				if s.invoices["a"] != 3 {
 					t.Errorf("invoice at %d, want 3", s.invoices["a"])
 				}
-			}},
-		{name: "unreadable ones are kept", packs: [][]string{{"{}", string(body("a", 1)), `{"panic":1}`}}, applied: 1, cursor: "1",
+			},
+		},
+		{
+			name: "unreadable ones are kept", packs: [][]string{{"{}", string(body("a", 1)), `{"panic":1}`}}, applied: 1, cursor: "1",
 			check: func(t *testing.T, s *state, _ *ears) {
 				if len(s.problems) != 2 || !strings.HasPrefix(s.problems[0], "no invoice: {}") || !strings.Contains(s.problems[1], "panic") {
 					t.Errorf("problems = %v, want two with reason and body", s.problems)
 				}
-			}},
-		{name: "conflicts", packs: [][]string{many("a", 100)}, applied: 100, cursor: "1",
+			},
+		},
+		{
+			name: "conflicts", packs: [][]string{many("a", 100)}, applied: 100, cursor: "1",
 			prepare: func(s *state) {
 				// A busy session among them: only batches of ten get through.
 				s.refuse = func(list []checkout.Update) error {
@@ -118,8 +127,10 @@ func TestWorker(t *testing.T) {
 				if heard.retried["conflict"] == 0 || s.most > 10 {
 					t.Errorf("conflicts heard %d, largest commit %d", heard.retried["conflict"], s.most)
 				}
-			}},
-		{name: "too large", packs: [][]string{many("a", 100)}, applied: 100, cursor: "1",
+			},
+		},
+		{
+			name: "too large", packs: [][]string{many("a", 100)}, applied: 100, cursor: "1",
 			prepare: func(s *state) {
 				s.refuse = func(list []checkout.Update) error {
 					if len(list) > 60 {
@@ -127,8 +138,10 @@ func TestWorker(t *testing.T) {
 					}
 					return nil
 				}
-			}},
-		{name: "store down for a while", packs: [][]string{many("a", 5)}, applied: 5, cursor: "1",
+			},
+		},
+		{
+			name: "store down for a while", packs: [][]string{many("a", 5)}, applied: 5, cursor: "1",
 			prepare: func(s *state) {
 				n := 0
 				s.refuse = func([]checkout.Update) error {
@@ -142,15 +155,19 @@ func TestWorker(t *testing.T) {
 				if s.commits != 1 || heard.retried["unavailable"] != 7 {
 					t.Errorf("%d commits after %d retries, want 1 after 7: a store that is down is no reason to halve", s.commits, heard.retried["unavailable"])
 				}
-			}},
-		{name: "answer lost", packs: [][]string{many("a", 5)}, applied: 5, cursor: "1",
+			},
+		},
+		{
+			name: "answer lost", packs: [][]string{many("a", 5)}, applied: 5, cursor: "1",
 			prepare: func(s *state) { s.after = func(int) error { return checkout.ErrTimeout } },
 			check: func(t *testing.T, s *state, _ *ears) {
 				if s.commits != 1 {
 					t.Errorf("%d commits, want 1: the cursor tells that it was stored", s.commits)
 				}
-			}},
-		{name: "poison", packs: [][]string{many("a", 20)}, applied: 19, cursor: "1",
+			},
+		},
+		{
+			name: "poison", packs: [][]string{many("a", 20)}, applied: 19, cursor: "1",
 			prepare: func(s *state) {
 				s.refuse = func(list []checkout.Update) error {
 					for _, u := range list {
@@ -165,8 +182,10 @@ func TestWorker(t *testing.T) {
 				if len(s.problems) != 1 || !strings.Contains(s.problems[0], "this one breaks it") || !strings.Contains(s.problems[0], `"a7"`) {
 					t.Errorf("problems = %v, want a7 with the reason", s.problems)
 				}
-			}},
-		{name: "an applier that panics", packs: [][]string{many("a", 3)}, applied: 2, cursor: "1",
+			},
+		},
+		{
+			name: "an applier that panics", packs: [][]string{many("a", 3)}, applied: 2, cursor: "1",
 			prepare: func(s *state) {
 				s.refuse = func(list []checkout.Update) error {
 					for _, u := range list {
@@ -181,11 +200,14 @@ func TestWorker(t *testing.T) {
 				if len(s.problems) != 1 || !strings.Contains(s.problems[0], "panic: nil pointer") {
 					t.Errorf("problems = %v, want a1 with the reason", s.problems)
 				}
-			}},
-		{name: "another replica is ahead", packs: [][]string{many("a", 5), many("b", 5)}, applied: 5, cursor: "2",
+			},
+		},
+		{
+			name: "another replica is ahead", packs: [][]string{many("a", 5), many("b", 5)}, applied: 5, cursor: "2",
 			prepare: func(s *state) {
 				s.other = func(s *state, cursor checkout.Write) { s.set(cursor.Key, "1") }
-			}},
+			},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
