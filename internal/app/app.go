@@ -200,7 +200,7 @@ func (a *App) join(ctx context.Context) error {
 	sessions, err := session.New(session.Config{
 		Store: a.store, PSP: client, Matcher: wzrd.NewPatterns(registry.Wzrd), Keys: keys, TestMode: !c.Live(),
 		Origins: a.origins(), ReturnURLs: a.returnURLs, CallbackURL: c.PublicURL + "/v1/callbacks/wzrdpay",
-		RedirectHosts: c.RedirectHosts, ReRead: c.reread(), Replica: a.store.Name(),
+		RedirectHosts: lower(c.RedirectHosts), ReRead: c.reread(), Replica: a.store.Name(),
 		Log: a.log, Observer: registry.Session,
 	})
 	if err != nil {
@@ -398,6 +398,15 @@ func (a *App) returnURLs(_, statusToken string) checkout.ReturnURLs {
 		return a.cfg.PublicURL + "/return/" + outcome + "?t=" + url.QueryEscape(statusToken)
 	}
 	return checkout.ReturnURLs{Success: at("success"), Pending: at("pending"), Fail: at("fail")}
+}
+
+// lower is how host names are compared.
+func lower(hosts []string) []string {
+	list := make([]string, len(hosts))
+	for i, host := range hosts {
+		list[i] = strings.ToLower(host)
+	}
+	return list
 }
 
 func secrets(keys []string) []wzrd.Secret {

@@ -73,7 +73,7 @@ type Config struct {
 	ReturnURLs func(sessionID, token string) checkout.ReturnURLs
 	// CallbackURL goes with every invoice.
 	CallbackURL string
-	// RedirectHosts, when not empty, are the only hosts a shopper is sent to ("host" or "host:port").
+	// RedirectHosts, when not empty, are the only hosts a shopper is sent to, lower case, on any port.
 	RedirectHosts []string
 	// ReRead: a final status that a callback brought is read again through the private API.
 	ReRead bool

@@ -247,7 +247,7 @@ func (s *Service) safe(to checkout.Redirect) error {
 		return refused("wants a method that is neither GET nor POST")
 	case u.Scheme != "https" && (u.Scheme != "http" || !s.cfg.TestMode || !loopback(u.Hostname())):
 		return refused("is not https")
-	case len(s.cfg.RedirectHosts) > 0 && !slices.Contains(s.cfg.RedirectHosts, u.Host):
+	case len(s.cfg.RedirectHosts) > 0 && !slices.Contains(s.cfg.RedirectHosts, strings.ToLower(u.Hostname())):
 		return refused("is on a host that is not allowed")
 	}
 	return nil

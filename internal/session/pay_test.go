@@ -616,6 +616,7 @@ func TestPay_Redirect(t *testing.T) {
 		{"method", &checkout.Redirect{Method: "PUT", URL: "https://psp.example/x"}, false, nil, "redirect_refused"},
 		{"user", &checkout.Redirect{Method: "GET", URL: "https://shop.example@evil.example/x"}, false, nil, "redirect_refused"},
 		{"host listed", &checkout.Redirect{Method: "GET", URL: "https://psp.example/x"}, true, []string{"psp.example"}, ""},
+		{"host listed, with a port, in capitals", &checkout.Redirect{Method: "GET", URL: "https://PSP.example:8443/x"}, true, []string{"psp.example"}, ""},
 		{"host not listed", &checkout.Redirect{Method: "GET", URL: "https://evil.example/x"}, true, []string{"psp.example"}, "redirect_refused"},
 		{"none", nil, true, nil, "no_redirect"},
 	}
