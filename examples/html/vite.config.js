@@ -1,0 +1,8 @@
+import { defineConfig } from "vite";
+
+// The shop's server has the merchant key; the page asks it for a session.
+const shop = process.env.SHOP_URL || "http://localhost:3000";
+
+export default defineConfig({
+	server: { port: 5173, strictPort: true, proxy: { "/session": shop, "/orders": shop } },
+});

@@ -1,0 +1,10 @@
+import { defineConfig } from "vite";
+import react from "@vitejs/plugin-react";
+
+// The shop's server has the merchant key; the page asks it for a session.
+const shop = process.env.SHOP_URL || "http://localhost:3000";
+
+export default defineConfig({
+	plugins: [react()],
+	server: { port: 5173, strictPort: true, proxy: { "/session": shop, "/orders": shop } },
+});
