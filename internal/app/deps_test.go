@@ -28,11 +28,12 @@ var arrows = map[string][]string{
 	"internal/push":     {"internal/checkout"},
 	"internal/webhook":  {"internal/checkout"},
 	"internal/metrics":  {},
-	"internal/ops":      {"internal/checkout"},
+	"internal/markup":   {},
+	"internal/ops":      {"internal/checkout", "internal/markup"},
 	"internal/page":     {"internal/checkout", "widget"},
 	"internal/httpapi":  {"internal/checkout", "internal/fields", "internal/page"},
 	"internal/sandbox":  {},
-	"internal/demo":     {},
+	"internal/demo":     {"internal/markup"},
 	"docs":              {},
 
 	"internal/app": {
@@ -58,6 +59,12 @@ func tools(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
 	return first == "bench" || first == "soak" || first == "examples" || strings.Contains(name, "/testdata/")
 }
+
+// dead names what may not be in bff at all. Each looks up methods by name through reflect,
+// and one such use makes the linker keep every method of every type: 3.7 MB in November
+// 2026. `go build -ldflags='-s -w -dumpdep' ./cmd/bff 2>&1 | grep ReflectMethod` names the
+// user of a binary that has grown. See docs/decisions/0008-binary-size.md.
+var dead = []string{"text/template", "html/template", "github.com/alecthomas/kong"}
 
 type listed struct {
 	ImportPath string
@@ -163,6 +170,25 @@ func TestLightPackages(t *testing.T) {
 			if why, heavy := light[imported]; heavy {
 				t.Errorf("%s imports %s, which costs the page: %s", name, imported, why)
 			}
+		}
+	}
+}
+
+func TestNoMethodsByName(t *testing.T) {
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "./cmd/bff")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := strings.Fields(string(out))
+	if !slices.Contains(packages, module+"internal/app") {
+		t.Fatal("go list does not list internal/app: the test looks at nothing")
+	}
+	for _, p := range packages {
+		if slices.Contains(dead, p) {
+			t.Errorf("bff links %s, which keeps 4 MB of methods that nobody calls", p)
 		}
 	}
 }

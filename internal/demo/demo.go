@@ -1,7 +1,7 @@
 // Package demo is the shop of `bff demo`: one product, one checkout page, the call
 // that opens a session and the webhook that says it is paid. It is written as a shop
-// would write it: standard library only, and of the project it knows nothing but the
-// documented HTTP API, so that it can be read as an example.
+// would write it: of the project it knows nothing but the documented HTTP API and the
+// builder of its page, so that it can be read as an example.
 package demo
 
 import (
@@ -15,7 +15,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"log/slog"
 	"net/http"
@@ -45,7 +44,6 @@ type Config struct {
 // Shop serves the page, opens sessions and hears webhooks.
 type Shop struct {
 	cfg    Config
-	page   *template.Template
 	client *http.Client
 
 	mu     sync.Mutex
@@ -86,17 +84,32 @@ var products = map[string]product{
 	"UAH": {"UAH", "1749.00", "₴1,749.00"},
 }
 
-// New makes a shop.
+func (c Config) validate() error {
+	switch "" {
+	case c.API:
+		return errors.New("demo: API is missing")
+	case c.Widget:
+		return errors.New("demo: Widget is missing")
+	case c.Home:
+		return errors.New("demo: Home is missing")
+	case c.MerchantKey:
+		return errors.New("demo: MerchantKey is missing")
+	case c.WebhookSecret:
+		return errors.New("demo: WebhookSecret is missing")
+	}
+	return nil
+}
+
+// New makes a shop; its error names the member that is missing.
 func New(cfg Config) (*Shop, error) {
-	page, err := template.ParseFS(pages, "page/shop.html")
-	if err != nil {
-		return nil, fmt.Errorf("parse page: %w", err)
+	if err := cfg.validate(); err != nil {
+		return nil, err
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Shop{
-		cfg: cfg, page: page, orders: map[string]*order{},
+		cfg: cfg, orders: map[string]*order{},
 		client: &http.Client{Timeout: 10 * time.Second},
 	}, nil
 }
@@ -130,20 +143,11 @@ func (s *Shop) checkout(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "The shop could not open a checkout session: "+err.Error(), http.StatusBadGateway)
 		return
 	}
-	var out bytes.Buffer
-	err = s.page.Execute(&out, map[string]any{
-		"Order": o, "Token": session.Token, "Widget": s.cfg.Widget, "Currencies": []string{"EUR", "USD", "UAH"},
-		"Locales": []string{"en", "uk", "ru"}, "Theme": theme(r), "Session": session.ID, "Hosted": session.URL,
-	})
-	if err != nil {
-		s.cfg.Logger.Error("render page", "err", err)
-		http.Error(w, "The page could not be rendered.", http.StatusInternalServerError)
-		return
-	}
+	page := checkoutPage{Order: o, Widget: s.cfg.Widget, Token: session.Token, Hosted: session.URL, Theme: theme(r)}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Referrer-Policy", "no-referrer")
-	_, _ = w.Write(out.Bytes())
+	_, _ = io.WriteString(w, page.document())
 }
 
 func locale(r *http.Request) string {

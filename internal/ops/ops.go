@@ -11,12 +11,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"embed"
+	_ "embed" // the style sheet
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"html/template"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"wzrdcheckout/internal/checkout"
+	"wzrdcheckout/internal/markup"
 )
 
 // Sessions finds payments. Each returns checkout.ErrNotFound for what is unknown.
@@ -124,20 +125,15 @@ const (
 	maxRaw = 8 << 10
 	// maxQuery bounds what is looked for; the longest name there is has 64 bytes.
 	maxQuery = 128
+	// countersRefresh is how often the counters' page loads itself again, seconds.
+	countersRefresh = 5
 )
 
-//go:embed page
-var files embed.FS
-
-var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"time":   utc,
-	"title":  title,
-	"status": tone,
-}).ParseFS(files, "page/*.html"))
+//go:embed page/ops.css
+var styleSheet []byte
 
 type panel struct {
 	Config
-	css     []byte
 	secrets [][]byte
 	origins *http.CrossOriginProtection
 }
@@ -150,11 +146,7 @@ func New(c Config) (http.Handler, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	css, err := files.ReadFile("page/ops.css")
-	if err != nil {
-		return nil, fmt.Errorf("read style: %w", err)
-	}
-	p := &panel{Config: c, css: css, origins: http.NewCrossOriginProtection()}
+	p := &panel{Config: c, origins: http.NewCrossOriginProtection()}
 	for _, key := range c.Keys {
 		sum := sha256.Sum256([]byte("wzrdcheckout ops form\n" + key))
 		p.secrets = append(p.secrets, sum[:])
@@ -179,17 +171,14 @@ func New(c Config) (http.Handler, error) {
 	return mux, nil
 }
 
-// view is a page: the template, its data, or where to go instead.
+// view is a page, or where to go instead.
 type view struct {
-	name     string
-	Title    string
-	Data     any
-	Refresh  int // seconds, 0 = stays
-	Query    string
-	Live     bool
-	Version  string
+	title    string
+	content  markup.Node
+	refresh  int    // seconds, 0 = stays
+	query    string // what was looked for
 	redirect string
-	status   int
+	status   int // 0 = 200
 }
 
 // page answers with what make says. The page is whole or an error page, never half.
@@ -210,53 +199,43 @@ func (p *panel) page(make func(context.Context, *http.Request) (view, error)) ht
 			http.Redirect(w, r, v.redirect, http.StatusSeeOther)
 			return
 		}
-		v.Live, v.Version = p.Live, p.Version
-		var body bytes.Buffer
-		if err := pages.ExecuteTemplate(&body, v.name, v); err != nil {
-			p.Log.Error("operators' page not drawn", "err", err)
-			http.Error(w, "The page could not be drawn.", http.StatusInternalServerError)
-			return
-		}
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		if v.status == 0 {
 			v.status = http.StatusOK
 		}
 		w.WriteHeader(v.status)
-		_, _ = w.Write(body.Bytes())
+		_, _ = io.WriteString(w, p.document(v))
 	}
 }
 
-type problem struct{ Text string }
-
 func (p *panel) problem(err error) view {
-	v := view{name: "problem", Title: "Something went wrong", status: http.StatusInternalServerError, Data: problem{"See the log for the reason."}}
 	switch {
 	case errors.Is(err, checkout.ErrNotFound):
-		return view{name: "problem", Title: "Not found", status: http.StatusNotFound, Data: problem{"Nothing is stored under that name."}}
+		return view{title: "Not found", status: http.StatusNotFound, content: sentence("Nothing is stored under that name.")}
 	case errors.Is(err, checkout.ErrForbidden):
-		return view{name: "problem", Title: "The form is too old", status: http.StatusForbidden, Data: problem{"Go back, load the page again, and repeat."}}
+		return view{title: "The form is too old", status: http.StatusForbidden, content: sentence("Go back, load the page again, and repeat.")}
 	case errors.Is(err, checkout.ErrInvalid):
-		return view{name: "problem", Title: "That address is wrong", status: http.StatusBadRequest, Data: problem{"Start again from the first page."}}
+		return view{title: "That address is wrong", status: http.StatusBadRequest, content: sentence("Start again from the first page.")}
 	case errors.Is(err, checkout.ErrConflict), errors.Is(err, checkout.ErrLimited):
-		v.Title, v.status = "Not now", http.StatusConflict
-		v.Data = problem{"It can not be done at the moment."}
+		reason := "It can not be done at the moment."
 		var known *checkout.Error
 		if errors.As(err, &known) && known.Detail != "" {
-			v.Data = problem{"It can not be done at the moment: " + known.Detail + "."}
+			reason = "It can not be done at the moment: " + known.Detail + "."
 		}
-		return v
-	case errors.Is(err, checkout.ErrUnavailable), errors.Is(err, checkout.ErrTimeout), errors.Is(err, context.DeadlineExceeded):
-		v.Title, v.status, v.Data = "The store does not answer", http.StatusServiceUnavailable, problem{"Try again in a moment."}
+		return view{title: "Not now", status: http.StatusConflict, content: sentence(reason)}
 	}
 	p.Log.Error("operators' page failed", "err", err)
-	return v
+	if errors.Is(err, checkout.ErrUnavailable) || errors.Is(err, checkout.ErrTimeout) || errors.Is(err, context.DeadlineExceeded) {
+		return view{title: "The store does not answer", status: http.StatusServiceUnavailable, content: sentence("Try again in a moment.")}
+	}
+	return view{title: "Something went wrong", status: http.StatusInternalServerError, content: sentence("See the log for the reason.")}
 }
 
 func (p *panel) style(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = w.Write(p.css)
+	_, _ = w.Write(styleSheet)
 }
 
 // find goes to the session that has the given id, reference or invoice.
@@ -265,10 +244,8 @@ func (p *panel) find(ctx context.Context, r *http.Request) (view, error) {
 	if query == "" {
 		return view{redirect: "/ops/"}, nil
 	}
-	none := view{name: "none", Title: "No payment found", Query: query, status: http.StatusNotFound}
 	if len(query) > maxQuery {
-		none.Query = ""
-		return none, nil
+		return notFound(""), nil
 	}
 	for _, look := range []func(context.Context, string) (checkout.Session, error){p.Sessions.Get, p.Sessions.FindByReference, p.Sessions.ByInvoice} {
 		found, err := look(ctx, query)
@@ -281,7 +258,7 @@ func (p *panel) find(ctx context.Context, r *http.Request) (view, error) {
 			return view{}, fmt.Errorf("find payment: %w", err)
 		}
 	}
-	return none, nil
+	return notFound(query), nil
 }
 
 // tile is one number of the first page.
@@ -325,7 +302,7 @@ func (p *panel) home(context.Context, *http.Request) (view, error) {
 		}
 		t.Bad = t.bad != nil && t.bad(v)
 	}
-	return view{name: "home", Title: "Payments", Data: shown}, nil
+	return view{title: "Payments", content: homePage(shown)}, nil
 }
 
 // counter is one row of the counters' page.
@@ -333,7 +310,7 @@ type counter struct {
 	Name, Labels, Value string
 }
 
-type group struct {
+type counters struct {
 	Name     string
 	Counters []counter
 }
@@ -356,18 +333,18 @@ func (p *panel) counters(context.Context, *http.Request) (view, error) {
 		}
 	}
 	slices.Sort(names)
-	var groups []group
+	var groups []counters
 	for _, full := range names {
 		base, labels, _ := strings.Cut(full, "{")
 		_, rest, _ := strings.Cut(base, "_")
 		part, name, _ := strings.Cut(rest, "_")
 		if len(groups) == 0 || groups[len(groups)-1].Name != part {
-			groups = append(groups, group{Name: part})
+			groups = append(groups, counters{Name: part})
 		}
 		g := &groups[len(groups)-1]
 		g.Counters = append(g.Counters, counter{strings.ReplaceAll(name, "_", " "), strings.TrimSuffix(labels, "}"), number(values[full])})
 	}
-	return view{name: "counters", Title: "Counters", Refresh: 5, Data: groups}, nil
+	return view{title: "Counters", refresh: countersRefresh, content: countersPage(groups)}, nil
 }
 
 // moment is one line of a timeline.
@@ -376,13 +353,6 @@ type moment struct {
 	What   string
 	Detail string
 	Tone   string
-}
-
-type payment struct {
-	Session  checkout.Session
-	Amount   string
-	Timeline []moment
-	Events   []event
 }
 
 // event is a webhook with the token of its form.
@@ -404,10 +374,7 @@ func (p *panel) session(ctx context.Context, r *http.Request) (view, error) {
 	if err != nil {
 		return view{}, fmt.Errorf("get webhooks: %w", err)
 	}
-	return view{name: "session", Title: "Payment " + s.ReferenceID, Data: payment{
-		Session: s, Amount: s.Amount.Format(s.Digits) + " " + s.Currency,
-		Timeline: timeline(s, history, events), Events: p.forms(events),
-	}}, nil
+	return view{title: "Payment " + s.ReferenceID, content: sessionPage(s, timeline(s, history, events), p.forms(events))}, nil
 }
 
 // timeline puts everything that is known of a payment in the order in which it happened.
@@ -466,18 +433,12 @@ func attemptTone(a Attempt) string {
 	return "bad"
 }
 
-// list is a page of rows and the cursor of the next one.
-type list[T any] struct {
-	Rows []T
-	Next string
-}
-
 func (p *panel) dead(ctx context.Context, r *http.Request) (view, error) {
 	events, next, err := p.Webhooks.Dead(ctx, r.URL.Query().Get("after"), pageSize)
 	if err != nil {
 		return view{}, fmt.Errorf("list dead letters: %w", err)
 	}
-	return view{name: "dead", Title: "Webhooks given up", Data: list[event]{p.forms(events), next}}, nil
+	return view{title: "Webhooks given up", content: deadPage(p.forms(events), next)}, nil
 }
 
 // claim is a callback that nobody claimed.
@@ -505,14 +466,14 @@ func (p *panel) unclaimed(ctx context.Context, r *http.Request) (view, error) {
 	if err != nil {
 		return view{}, fmt.Errorf("list unclaimed callbacks: %w", err)
 	}
-	out := list[claim]{Rows: make([]claim, 0, len(entries))}
-	for _, e := range entries {
-		out.Rows = append(out.Rows, readClaim(e))
+	claims, next := make([]claim, len(entries)), ""
+	for i, e := range entries {
+		claims[i] = readClaim(e)
 	}
 	if len(entries) == pageSize {
-		out.Next = strconv.FormatUint(entries[len(entries)-1].Version, 10)
+		next = strconv.FormatUint(entries[len(entries)-1].Version, 10)
 	}
-	return view{name: "unclaimed", Title: "Unclaimed callbacks", Data: out}, nil
+	return view{title: "Unclaimed callbacks", content: unclaimedPage(claims, next)}, nil
 }
 
 // readClaim reads what session keeps of a callback that changes no session; what is not

@@ -1,9 +1,7 @@
 package sandbox
 
 import (
-	"bytes"
 	_ "embed"
-	"html/template"
 	"io"
 	"math/big"
 	"net"
@@ -15,13 +13,8 @@ import (
 	"time"
 )
 
-//go:embed assets/pages.html
-var pagesSource string
-
 //go:embed assets/sandbox.css
 var styleSheet []byte
-
-var pages = template.Must(template.New("pages").Parse(pagesSource))
 
 // detail is a line of a page's table.
 type detail struct{ Name, Value string }
@@ -29,7 +22,7 @@ type detail struct{ Name, Value string }
 // pageData is what the hosted page shows.
 type pageData struct {
 	Lang, Prefix, Title string
-	Merchant, Website   string
+	Merchant            string
 	Invoice             string
 	Amount, Currency    string
 	ServiceAmount       string
@@ -47,9 +40,6 @@ type pageData struct {
 	Return              string
 	Partly              bool
 	Attempts, Limit     int
-	Cards               []testCard
-	Tricks              []struct{ Expiry, Resolution string }
-	Resolutions         []string
 	Offers              []offer
 	Hidden              []detail
 	Public, Private     string
@@ -93,19 +83,13 @@ func (s *Server) serveStatic(w http.ResponseWriter, r *http.Request, path string
 	_, _ = w.Write(body) // a caller who went away is no failure of ours
 }
 
-// showPage writes one of the templates under a policy without scripts.
-func (s *Server) showPage(w http.ResponseWriter, code int, name string, data pageData) {
+// showPage writes a page under a policy without scripts.
+func (s *Server) showPage(w http.ResponseWriter, code int, body func(*document, pageData), data pageData) {
 	data.Prefix = s.prefix
 	if data.Lang == "" {
 		data.Lang = "en"
 	}
-	data.Merchant, data.Website = s.cfg.AccountName, s.cfg.MerchantURL
-	var buf bytes.Buffer
-	if err := pages.ExecuteTemplate(&buf, name, data); err != nil {
-		s.log.Error("sandbox page", "err", err)
-		http.Error(w, "internal error", http.StatusInternalServerError)
-		return
-	}
+	data.Merchant = s.cfg.AccountName
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	// No form-action: browsers apply it to the redirects after a form, which
@@ -119,7 +103,7 @@ func (s *Server) showPage(w http.ResponseWriter, code int, name string, data pag
 		h.Set("Refresh", strconv.Itoa(data.Refresh)+"; url="+s.prefix+"/redirect/hpp/?cpi="+data.Invoice)
 	}
 	w.WriteHeader(code)
-	_, _ = buf.WriteTo(w) // as in serveStatic
+	_, _ = io.WriteString(w, page(data, body)) // as in serveStatic
 }
 
 func (s *Server) serveIndex(w http.ResponseWriter, r *http.Request) {
@@ -129,7 +113,7 @@ func (s *Server) serveIndex(w http.ResponseWriter, r *http.Request) {
 		counts = append(counts, detail{op, strconv.Itoa(n)})
 	}
 	slices.SortFunc(counts, func(a, b detail) int { return strings.Compare(a.Name, b.Name) })
-	s.showPage(w, http.StatusOK, "index", pageData{
+	s.showPage(w, http.StatusOK, writeIndex, pageData{
 		Title: "WZRDPAY sandbox", Public: base + "/public-api", Private: base + "/api", Counts: counts,
 	})
 }
@@ -170,7 +154,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, path string) 
 	rec := &statusKeeper{ResponseWriter: w, status: http.StatusOK}
 	defer func() { s.record(r, "page", "page", withoutCard(params, body), rec.status, plan{}) }()
 	if err != nil {
-		s.showPage(rec, http.StatusBadRequest, "message", pageData{Title: "Bad request", Problem: "The request could not be read."})
+		s.showPage(rec, http.StatusBadRequest, writeMessage, pageData{Title: "Bad request", Problem: "The request could not be read."})
 		return
 	}
 	text := func(k string) string {
@@ -199,7 +183,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request, path string) 
 	case cpi == "" && (text("public_key") != ""):
 		s.startOnPage(rec, r, params, text)
 	default:
-		s.showPage(rec, http.StatusNotFound, "message", pageData{Title: "No such payment", Problem: "This payment does not exist, or the sandbox was restarted since: it keeps nothing."})
+		s.showPage(rec, http.StatusNotFound, writeMessage, pageData{Title: "No such payment", Problem: "This payment does not exist, or the sandbox was restarted since: it keeps nothing."})
 	}
 }
 
@@ -270,7 +254,7 @@ func (s *Server) showInvoice(w http.ResponseWriter, r *http.Request, inv *invoic
 	lang = locale(r, lang)
 	data := s.pageOfLocked(inv, lang)
 	s.mu.Unlock()
-	s.showPage(w, http.StatusOK, "pay", data)
+	s.showPage(w, http.StatusOK, writePay, data)
 }
 
 func (s *Server) pageOfLocked(inv *invoice, lang string) pageData {
@@ -280,7 +264,6 @@ func (s *Server) pageOfLocked(inv *invoice, lang string) pageData {
 		Method: m.label(lang), Service: inv.service.Code, Logo: s.prefix + "/static/payment_methods/" + url.PathEscape(m.Code) + "/icon.svg",
 		State: "choose", Problem: inv.note, Outcome: inv.outcome(), Status: inv.status, Resolution: inv.resolution, Return: inv.returnTo(),
 		Partly: inv.options["allow_partially"] == true, Attempts: inv.attempts, Limit: s.cfg.AttemptsLimit,
-		Cards: testCards, Tricks: expiryTricks, Resolutions: failResolutions,
 	}
 	if inv.description != nil {
 		d.Description = *inv.description
@@ -307,8 +290,10 @@ func (s *Server) pageOfLocked(inv *invoice, lang string) pageData {
 		d.State = "card"
 	case inv.service.Flow == "invoice" || inv.service.Flow == "transfer" || m.Category == "bank_transfer":
 		d.Details = []detail{
-			{"Beneficiary", "Sandbox Payments Ltd"}, {"Account", "XX00SANDBOX" + inv.serial},
-			{"Purpose", "Invoice " + inv.serial}, {"Amount", d.Amount + " " + inv.currency},
+			{"Beneficiary", "Sandbox Payments Ltd"},
+			{"Account", "XX00SANDBOX" + inv.serial},
+			{"Purpose", "Invoice " + inv.serial},
+			{"Amount", d.Amount + " " + inv.currency},
 		}
 	}
 	left := inv.expires.Sub(s.now())
@@ -446,7 +431,7 @@ func (s *Server) startOnPage(w http.ResponseWriter, r *http.Request, params map[
 	s.mu.Unlock()
 	test, refusal := s.admit(c)
 	if refusal != nil || c.plan.faults.ForbidPublicCreation {
-		s.showPage(w, http.StatusForbidden, "message", pageData{Title: "Not possible", Problem: "This account does not take payments here: the public key is wrong, or creation through the public API is forbidden."})
+		s.showPage(w, http.StatusForbidden, writeMessage, pageData{Title: "Not possible", Problem: "This account does not take payments here: the public key is wrong, or creation through the public API is forbidden."})
 		return
 	}
 	wrong := violations{}
@@ -478,7 +463,7 @@ func (s *Server) startOnPage(w http.ResponseWriter, r *http.Request, params map[
 		problem = strings.Join(lines, " ")
 	}
 	if amount == nil || len(s.catalogue.services[currency]) == 0 {
-		s.showPage(w, http.StatusUnprocessableEntity, "message", pageData{Lang: lang, Title: "Not possible", Problem: problem})
+		s.showPage(w, http.StatusUnprocessableEntity, writeMessage, pageData{Lang: lang, Title: "Not possible", Problem: problem})
 		return
 	}
 	data := pageData{
@@ -509,7 +494,7 @@ func (s *Server) startOnPage(w http.ResponseWriter, r *http.Request, params map[
 	if len(wrong) > 0 {
 		code = http.StatusUnprocessableEntity
 	}
-	s.showPage(w, code, "offers", data)
+	s.showPage(w, code, writeOffers, data)
 }
 
 // flatten writes a decoded form back as bracket keys, sorted.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -149,8 +150,10 @@ func TestPage_Cards(t *testing.T) {
 	t.Run("a wrong form is no attempt", func(t *testing.T) {
 		id := s.create(with(card("form"), returns))
 		for _, bad := range [][]string{
-			{"number", "12", "expiry", "10/31", "cvv", "123"}, {"number", ok, "expiry", "13/31", "cvv", "123"},
-			{"number", ok, "expiry", "10/31", "cvv", "12"}, {"number", "x" + ok, "expiry", "10/31", "cvv", "123"},
+			{"number", "12", "expiry", "10/31", "cvv", "123"},
+			{"number", ok, "expiry", "13/31", "cvv", "123"},
+			{"number", ok, "expiry", "10/31", "cvv", "12"},
+			{"number", "x" + ok, "expiry", "10/31", "cvv", "123"},
 		} {
 			s.press(id, append([]string{"action", "card"}, bad...)...)
 			if page := s.do("GET", "/redirect/hpp/?cpi="+id, "", "", false); !strings.Contains(string(page.body), `id="problem"`) {
@@ -268,6 +271,59 @@ func TestPage_HostileText(t *testing.T) {
 	for i, p := range pages {
 		if p.code != 200 || strings.Contains(string(p.body), "<script") || strings.Contains(string(p.body), "<img src=x") {
 			t.Errorf("page %d = %d, hostile text came through: %s", i, p.code, p.body)
+		}
+	}
+}
+
+// tag is one tag with well quoted attributes.
+var tag = regexp.MustCompile(`<(/?)([a-z][a-z0-9]*)((?: [a-z-]+(?:="[^"<>]*")?)*)>`)
+
+// TestPage_Whole: every tag is closed in order, every value is in its place.
+func TestPage_Whole(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil)
+	id := s.create(with(with(card("whole"), returns), fields{"options": fields{"allow_partially": true}, "description": "50 %s & <more>"}))
+	bank := s.create(with(card("whole-bank"), fields{"service": "bank_transfer_usd_hpp", "service_fields": fields{"account_number": "ABCDE12345"}}))
+	page := "/redirect/hpp/?cpi="
+	for _, row := range []struct {
+		name, path string
+		before     []string // what is pressed first
+		want       string
+	}{
+		{"index", "/", nil, "Requests so far"},
+		{"unknown", page + "none", nil, "No such payment"},
+		{"offers", "/hpp/?public_key=" + s.creds.PublicKeys[0] + "&amount=10&currency=USD", nil, "How do you want to pay?"},
+		{"transfer", page + bank, nil, "Transfer details"},
+		{"card", page + id, nil, "Pay a half"},
+		{"description", page + id, nil, "50 %s &amp; &lt;more&gt;"},
+		{"refused", page + id, []string{"action", "card", "number", "4302912837020000", "expiry", "05/29", "cvv", "123"}, "Attempt 1 of 5."},
+		{"challenge", page + id, []string{"action", "card", "number", "5123817234060000", "expiry", "10/31", "cvv", "123"}, "Confirm with your bank"},
+		{"done", page + id, []string{"action", "confirm"}, `<a class="button" id="return" href="https://shop.example/ok">`},
+	} {
+		if row.before != nil {
+			s.press(id, row.before...)
+		}
+		html := string(s.do("GET", row.path, "", "", false).body)
+		if !strings.Contains(html, row.want) || strings.Count(html, "%s") != strings.Count(html, "50 %s &amp;") {
+			t.Errorf("%s: page has no %q, or a place without a value:\n%s", row.name, row.want, html)
+		}
+		if loose := tag.ReplaceAllString(strings.TrimPrefix(html, "<!doctype html>"), ""); strings.ContainsAny(loose, `<>"`) {
+			t.Errorf("%s: a tag is not well written; left: %q", row.name, loose)
+		}
+		var inside []string
+		for _, m := range tag.FindAllStringSubmatch(html, -1) {
+			switch name := m[2]; {
+			case name == "meta" || name == "link" || name == "img" || name == "input":
+			case m[1] == "":
+				inside = append(inside, name)
+			case len(inside) == 0 || inside[len(inside)-1] != name:
+				t.Fatalf("%s: </%s> closes %v", row.name, name, inside)
+			default:
+				inside = inside[:len(inside)-1]
+			}
+		}
+		if len(inside) != 0 {
+			t.Errorf("%s: never closed: %v", row.name, inside)
 		}
 	}
 }
