@@ -124,6 +124,56 @@ func TestClusterGrows(t *testing.T) {
 	third.settings = settings
 	third.start()
 	f.awaitReady(third)
+
+	// A lost disk: all that its successor needs is the name.
+	third.kill()
+	name, err := os.ReadFile(filepath.Join(third.dir, "server-name"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []error{
+		os.RemoveAll(third.dir), os.MkdirAll(third.dir, 0o700), os.WriteFile(filepath.Join(third.dir, "server-name"), name, 0o600),
+	} {
+		if step != nil {
+			t.Fatal(step)
+		}
+	}
+	third.start()
+	t.Logf("a replica with an empty disk and its name: ready after %s", said(f.awaitReady(third)))
+	paid := func() {
+		t.Helper()
+		for _, r := range f.replicas {
+			for _, p := range payments {
+				if s, err := look(t.Context(), "http://"+r.private, p.id); err != nil || s.Status != "paid" {
+					t.Errorf("%s shows %s as %q, %v, want paid", r.name, p.reference, s.Status, err)
+				}
+			}
+		}
+	}
+	paid()
+
+	// The one that was emptied must be able to answer for the others: it is one of the two
+	// that are left.
+	first.stop()
+	f.leave(first)
+	f.awaitReady(f.replicas...)
+	paid()
+	for _, r := range f.replicas {
+		r.stop()
+	}
+
+	// Backup and restore of three: stop all, copy each, start all from the copies.
+	f.replicas = append(f.replicas, first)
+	for _, r := range f.replicas {
+		copied := r.dir + "-restored"
+		if err := os.CopyFS(copied, os.DirFS(r.dir)); err != nil {
+			t.Fatal(err)
+		}
+		r.dir = copied
+		r.start()
+	}
+	t.Logf("three replicas from copies: ready after %s", said(f.awaitReady(f.replicas...)))
+	paid()
 }
 
 // awaitStatus waits until a replica shows a session with a status.

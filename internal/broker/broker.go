@@ -298,8 +298,8 @@ func (b *Broker) Ready(ctx context.Context) error {
 	}
 	if b.mode == cluster && !b.joined.Load() {
 		// Until then the cluster may not miss this replica, but must not rest on it either.
-		if name := b.behind(); name != "" {
-			return fmt.Errorf("%s is still being copied to this replica: %w", name, checkout.ErrUnavailable)
+		if err := b.behind(); err != nil {
+			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
@@ -332,14 +332,19 @@ func (b *Broker) Ready(ctx context.Context) error {
 	return nil
 }
 
-// behind names a stream that this replica's engine has not caught up with yet.
-func (b *Broker) behind() string {
+// behind tells which stream this replica's engine has not caught up with yet.
+func (b *Broker) behind() error {
 	for _, c := range b.wanted() {
-		if !b.engine.srv.JetStreamIsStreamCurrent(server.DEFAULT_GLOBAL_ACCOUNT, c.Name) {
-			return c.Name
+		switch {
+		case b.engine.srv.JetStreamIsStreamCurrent(server.DEFAULT_GLOBAL_ACCOUNT, c.Name):
+		case b.engine.srv.JetStreamIsStreamAssigned(server.DEFAULT_GLOBAL_ACCOUNT, c.Name):
+			return fmt.Errorf("%s is still being copied to this replica: %w", c.Name, checkout.ErrUnavailable)
+		default:
+			return fmt.Errorf("the copies of %s belong to other replicas than %s: one that lost its disk must keep its name, in the file server-name: %w",
+				c.Name, b.cfg.ServerName, checkout.ErrUnavailable)
 		}
 	}
-	return ""
+	return nil
 }
 
 func (b *Broker) logReady(ctx context.Context, i int) error {

@@ -146,7 +146,7 @@ func (b *Broker) settle(ctx context.Context) {
 		if err == nil {
 			b.ready.Store(true)
 			close(b.started)
-			b.log.Info("store is ready", "replicas", b.replicas())
+			b.log.Info("store is ready", "replicas", b.replicas(), "name", b.Name())
 			break
 		}
 		var stop *stopError
