@@ -4,13 +4,14 @@ import "wzrdcheckout/internal/checkout"
 
 // choice is one way to pay as it is drawn: a service with its method, in one language.
 type choice struct {
-	code, method   string
-	name, names    string // for people; all that a search looks at
-	currency       string
-	category, logo string
-	low, high      *checkout.Amount // limits, nil = none
-	fields         []field
-	hidden         bool
+	code, method string
+	name, names  string // for people; all that a search looks at
+	currency     string
+	sign, group  string // drawn for a missing logo; text key of its group, "" = on top
+	logo         string
+	low, high    *checkout.Amount // limits, nil = none
+	fields       []field
+	hidden       bool
 }
 
 // field is one value that the service wants.

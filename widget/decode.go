@@ -34,6 +34,7 @@ func session(v *Value) *checkout.Session {
 		Digits:      int(whole(v.Get("digits"))),
 		TestMode:    v.Get("test_mode").Bool(),
 		Flow:        v.Get("flow").String(),
+		ExpiresAt:   whole(v.Get("expires_at")),
 	}
 	if i := v.Get("invoice"); !i.IsNull() {
 		s.Invoice = &checkout.Invoice{
@@ -42,6 +43,7 @@ func session(v *Value) *checkout.Session {
 			ProcessedAmount: amountOrNil(i.Get("processed_amount")),
 			RefundedAmount:  amountOrNil(i.Get("refunded_amount")),
 			Currency:        i.Get("currency").String(),
+			ExpiresAt:       whole(i.Get("expires_at")),
 		}
 	}
 	return s
@@ -77,7 +79,8 @@ func choices(services, methods *Value, lang string) []choice {
 		c.currency = e.Get("currency").String()
 		c.low, c.high = amountOrNil(e.Get("amount_min")), amountOrNil(e.Get("amount_max"))
 		method := methods.Get(c.method)
-		c.category, c.logo = method.Get("category").String(), method.Get("logo").String()
+		c.sign, c.group = kind(method.Get("category").String())
+		c.logo = method.Get("logo").String()
 		name := method.Get("name")
 		c.call(in(name, lang), method.Get("description").String())
 		for j := range name.Len() {

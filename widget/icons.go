@@ -11,25 +11,26 @@ const (
 	iconLock   = "M7 11h10a1 1 0 0 1 1 1v7a1 1 0 0 1-1 1H7a1 1 0 0 1-1-1v-7a1 1 0 0 1 1-1zM9 11V8a3 3 0 0 1 6 0v3"
 	iconGood   = "M6 12l4 4 8-9"
 	iconBad    = "M7 7l10 10M17 7L7 17"
-	iconWarn   = "M12 6v8M12 17v.01"
+	iconWarn   = "M12 6.5v7M12 17.5v.01"
 	iconBack   = "M9 6l-4 4 4 4M5 10h10a4 4 0 0 1 0 8h-2"
 	iconClock  = "M12 4a8 8 0 1 1 0 16 8 8 0 0 1 0-16zM12 8v4l3 2"
 	iconWait   = "M7 12h.01M12 12h.01M17 12h.01"
 )
 
-// methodIcon is what stands for a method that has no logo, by its category.
-func methodIcon(category string) string {
+// kind tells what sort of method a category is: what stands for one that has no logo,
+// and the text key of its group in a long list.
+func kind(category string) (sign, group string) {
 	switch category {
 	case "payment_card", "prepaid_card":
-		return iconCard
+		return iconCard, "g.card"
 	case "digital_wallet", "alternative":
-		return iconWallet
+		return iconWallet, "g.wallet"
 	case "mobile_payment", "mobile_carrier_billing", "ussd":
-		return iconPhone
+		return iconPhone, "g.phone"
 	case "cash_payment", "cash_on_delivery":
-		return iconCash
+		return iconCash, "g.cash"
 	case "prepaid_voucher", "invoice_payment", "check":
-		return iconTicket
+		return iconTicket, "g.voucher"
 	}
-	return iconBank
+	return iconBank, "g.bank"
 }

@@ -95,7 +95,7 @@ func New(o Options) *Model {
 
 func (m *Model) speak(locale, texts string) {
 	if texts == "" {
-		texts = builtin(locale)
+		locale, texts = builtin(locale)
 	}
 	m.lang, m.texts = "en", words(texts)
 	if texts != "" {
@@ -178,26 +178,44 @@ func hasField(s *choice, key string) bool {
 	return false
 }
 
-// arrange leaves out what the page does not want and puts first what it wants first.
+// arrange leaves out what the page does not want and puts first what it wants first. In
+// a long list the rest is put together by kind; kinds, and the services of each, stay in
+// the order in which they came.
 func (m *Model) arrange(services []choice) []choice {
 	list := make([]choice, 0, len(services))
 	m.services = nil
-	for at := 0; at <= len(m.o.First); at++ {
+	for at := 0; ; at++ {
+		group := ""
 		for i := range services {
 			s := &services[i]
-			if (at == len(m.o.First) || s.called(m.o.First[at])) && !s.hidden {
-				s.hidden = true // it has its place, or shall have none
-				wanted := true
-				for _, code := range m.o.Hide {
-					wanted = wanted && !s.called(code)
+			if s.hidden { // it has its place, or shall have none
+				continue
+			}
+			if at < len(m.o.First) {
+				if !s.called(m.o.First[at]) {
+					continue
 				}
-				if wanted {
-					list = append(list, *s)
-				}
+				s.group = ""
+			} else if len(services) < groupFrom {
+				s.group = ""
+			} else if group == "" {
+				group = s.group
+			} else if s.group != group {
+				continue
+			}
+			s.hidden = true
+			wanted := true
+			for _, code := range m.o.Hide {
+				wanted = wanted && !s.called(code)
+			}
+			if wanted {
+				list = append(list, *s)
 			}
 		}
+		if group == "" && at >= len(m.o.First) {
+			return list
+		}
 	}
-	return list
 }
 
 func (m *Model) index(code string) int {

@@ -32,15 +32,30 @@ func Languages() []string {
 // Texts gives the texts of a locale's language as one string, "" for English, which is
 // built into the page's code, and for a language without texts.
 func Texts(locale string) string {
-	lang := language(locale)
+	lang := canonical(locale)
 	if lang == "en" {
 		return ""
 	}
-	b, err := languages.ReadFile("texts/" + strings.ToLower(lang) + ".txt")
+	b, err := languages.ReadFile("texts/" + lang + ".txt")
 	if err != nil {
 		return ""
 	}
 	return string(b)
+}
+
+// canonical is the language of a locale by the name that its texts have: browsers and
+// older systems have several names for some.
+func canonical(locale string) string {
+	switch lang := strings.ToLower(language(locale)); lang {
+	case "no", "nn":
+		return "nb" // closer to Nynorsk than English is
+	case "iw":
+		return "he"
+	case "in":
+		return "id"
+	default:
+		return lang
+	}
 }
 
 // T gives one text in the language of locale, else in English, its placeholders filled
@@ -62,7 +77,7 @@ func Negotiate(wanted ...string) string {
 		best, weight := "", -1
 		for _, part := range strings.Split(w, ",") {
 			tag, rest, _ := strings.Cut(strings.TrimSpace(part), ";")
-			lang := strings.ToLower(language(strings.TrimSpace(tag)))
+			lang := canonical(strings.TrimSpace(tag))
 			if q := quality(rest); q > weight && q > 0 && slices.Contains(have, lang) {
 				best, weight = lang, q
 			}
@@ -94,7 +109,7 @@ func quality(s string) int {
 	return n
 }
 
-func builtin(locale string) string { return Texts(locale) }
+func builtin(locale string) (lang, texts string) { return canonical(locale), Texts(locale) }
 
 // currencyDigits is how many decimals an amount has at least: a coin's eight are shown
 // only where they are not 0.
@@ -104,3 +119,6 @@ func currencyDigits(code string) int {
 	}
 	return 0
 }
+
+// scriptless tells whether pages may be drawn that no script takes over.
+const scriptless = true

@@ -22,6 +22,7 @@ import (
 //	closed    Code           the socket ended, or could not be opened
 //	timer     Name           a timer ran out: line, news, leave
 //	online, visible, hidden, show    the network, the tab, the page (from the back-forward cache) came or went
+//	say       Text           what the edge wants to be heard: how much time is left
 //	update    Body           options of update(): session, locale, appearance
 type Event struct {
 	Kind   string
@@ -129,6 +130,8 @@ func (u *update) run() {
 		u.act()
 	case "update":
 		u.options()
+	case "say":
+		u.said = ev.Text
 	case "timer":
 		switch ev.Name {
 		case "line":

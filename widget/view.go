@@ -9,6 +9,10 @@ import (
 // searchFrom is how many ways to pay there have to be for a search to be offered.
 const searchFrom = 9
 
+// groupFrom is how many there have to be for them to be put together by kind; from
+// there on the list also scrolls by itself (widget.css).
+const groupFrom = 17
+
 // View draws a Model. The same Model always gives the same tree, on the server and in
 // the page; rows that did not change are the same nodes.
 func View(m *Model) *Node {
@@ -23,6 +27,7 @@ func View(m *Model) *Node {
 type drawing struct {
 	*Model
 	writer
+	focused bool // a field has autofocus
 }
 
 // w writes tokens, or the rest of one.
@@ -147,8 +152,13 @@ func (d *drawing) form() {
 		}
 	}
 	d.w("<div\n@class=rows\n@data-k=rows\n")
+	group := ""
 	for i := range d.services {
 		s := &d.services[i]
+		if s.group != group && d.fits(i) {
+			group = s.group
+			d.w("<p\n@class=group\n@part=group\n@data-k=").w(group).w("\n'").t(group).w("\n/\n")
+		}
 		if s.code == d.chosen || !d.pristine(s) || d.query != "" && !d.fits(i) {
 			d.row(i, true)
 		} else {
@@ -157,6 +167,7 @@ func (d *drawing) form() {
 	}
 	d.w("/\n/\n")
 	d.trouble()
+	d.clock(d.session.ExpiresAt)
 	label := "pay"
 	if d.session.Flow == "verify" {
 		label = "verify"
@@ -170,7 +181,26 @@ func (d *drawing) form() {
 	d.button(label)
 	d.w("<p\n@class=foot\n@data-k=foot\n").icon(iconLock).w("<span\n@class=safe\n'").t("secure").w("\n/\n")
 	d.test()
-	d.w("/\n/\n")
+	d.w("/\n")
+	d.phone()
+	d.w("/\n")
+}
+
+// clock is where the edge writes how much time is left: it has a clock, and what it
+// writes changes nothing else.
+func (d *drawing) clock(end int64) {
+	d.w("<p\n@class=ends\n@part=countdown\n@data-k=ends\n@data-end=").w(digits(end)).w("\n@data-text=").t("ends_in").w("\n/\n")
+}
+
+// phone leads to the hosted page on another device. The browser opens it, and fetches
+// the picture only then.
+func (d *drawing) phone() {
+	if d.o.ReadOnly {
+		return
+	}
+	d.w("<details\n@class=phone\n@part=phone\n@data-k=phone\n<summary\n@class=quiet\n'").t("phone").
+		w("\n/\n<img\n@loading=lazy\n@width=192\n@height=192\n@alt=").t("phone").w("\n@src=").w(d.o.Base).w("/checkout/").v(d.session.ID).
+		w("/qr.svg\n/\n<p\n@class=hint\n'").t("phone_text").w("\n/\n/\n")
 }
 
 func (d *drawing) test() {
@@ -220,7 +250,7 @@ func (d *drawing) row(i int, live bool) {
 	if note != "" {
 		d.w("@aria-describedby=m").n(i).w("n\n")
 	}
-	d.w("/\n<label\n@class=head\n@for=m").n(i).w("\n<span\n@class=logo\n@part=logo\n").icon(methodIcon(s.category))
+	d.w("/\n<label\n@class=head\n@for=m").n(i).w("\n<span\n@class=logo\n@part=logo\n").icon(s.sign)
 	d.logo(s.logo)
 	d.w("/\n<span\n@class=name\n@dir=auto\n'").v(s.name).w("\n/\n")
 	if s.currency != d.session.Currency {
@@ -296,6 +326,8 @@ func (d *drawing) field(i, j int, f *field, on bool) {
 	if on {
 		problem = d.problemOf(f.key)
 	}
+	first := scriptless && problem != "" && !d.live && !d.focused // without script nothing else leads there
+	d.focused = d.focused || first
 	d.w("<div\n@class=field\n@part=field\n@data-k=").v(f.key).w("\n<label\n@class=caption\n@for=").w(id).w("\n<span\n@dir=auto\n'").v(label).w("\n/\n")
 	if !f.required {
 		d.w("<span\n@class=maybe\n'").t("optional").w("\n/\n")
@@ -308,7 +340,7 @@ func (d *drawing) field(i, j int, f *field, on bool) {
 	if v := d.value(name); v != "" {
 		d.w("@value=").v(v).w("\n")
 	}
-	d.is(f.required, "@aria-required=true\n").is(problem != "", "@aria-invalid=true\n")
+	d.is(first, "@autofocus\n").is(f.required, "@aria-required=true\n").is(problem != "", "@aria-invalid=true\n")
 	if hint != "" || problem != "" {
 		d.w("@aria-describedby=")
 		if hint != "" {
@@ -420,6 +452,13 @@ func (d *drawing) state() {
 		d.t(d.reason()).w(" ")
 	}
 	d.t("text." + name).w("\n/\n")
+	if d.waiting() {
+		end := d.session.ExpiresAt
+		if v := d.session.Invoice; v != nil && v.ExpiresAt > 0 {
+			end = v.ExpiresAt
+		}
+		d.clock(end)
+	}
 	d.facts()
 	switch {
 	case name == "expired" && d.live && !d.o.Hosted && !d.o.ReadOnly:
@@ -427,8 +466,11 @@ func (d *drawing) state() {
 	case d.session.Status == checkout.StatusPending && !d.o.ReadOnly && d.session.Invoice != nil:
 		d.resume()
 	}
-	if d.waiting() && !d.live && !d.o.ReadOnly { // pages without script do not hear of changes
+	if scriptless && d.waiting() && !d.live && !d.o.ReadOnly { // pages without script do not hear of changes
 		d.w("<a\n@class=quiet\n@data-k=again\n@href=").w(d.o.Base).w("/checkout/").v(d.session.ID).w("\n'").t("refresh").w("\n/\n")
+	}
+	if d.waiting() {
+		d.phone()
 	}
 	d.w("<p\n@class=foot\n@data-k=foot\n")
 	d.test()

@@ -109,7 +109,7 @@ func (s shopper) View(ctx context.Context, sessionID string) (httpapi.View, erro
 	if err != nil {
 		return httpapi.View{}, err
 	}
-	return httpapi.View{Session: forPage(v.Session), Services: v.Services, Methods: v.Methods, Version: v.Version}, nil
+	return httpapi.View{Session: forPage(v.Session), Services: v.Services, Methods: v.Methods, Account: v.Account, Version: v.Version}, nil
 }
 
 // forPage takes out what is the merchant's own.

@@ -82,6 +82,7 @@ func New(cfg Config) (*API, error) {
 		{"POST /v1/callbacks/wzrdpay", a.postCallback},
 		{"GET /checkout/{id}", a.guard(a.requests, a.getHosted)},
 		{"POST /checkout/{id}/pay", a.guard(a.pays, a.postHosted)},
+		{"GET /checkout/{id}/qr.svg", a.guard(a.requests, a.getQR)},
 		{"GET /return/{outcome}", a.guard(a.requests, a.getReturn)},
 		{"GET /widget/v1/{name}", a.getFile},
 		{"GET /widget/v1/logos/{code}", a.getLogo},
@@ -115,7 +116,7 @@ func New(cfg Config) (*API, error) {
 		AllowOriginFunc: func(origin string) bool { return allowed[origin] },
 		AllowedMethods:  []string{http.MethodGet, http.MethodPost},
 		AllowedHeaders:  []string{"Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"},
-		ExposedHeaders:  []string{"X-Request-Id", "Retry-After"},
+		ExposedHeaders:  []string{"Date", "X-Request-Id", "Retry-After"},
 		MaxAge:          86_400,
 	})
 	public := a.mux(a.publicRoutes, cfg.Fallback, nil)

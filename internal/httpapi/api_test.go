@@ -524,6 +524,17 @@ func TestHosted(t *testing.T) {
 	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}
 	page := "/checkout/" + sessionID
 	open := func(t *testing.T) *world { t.Parallel(); return open(t, nil) }
+	t.Run("code for a phone", func(t *testing.T) {
+		w := open(t)
+		a := w.do(request{path: page + "/qr.svg"})
+		if a.Code != 200 || a.Header().Get("Content-Type") != "image/svg+xml" || a.Header().Get("X-Content-Type-Options") != "nosniff" || !strings.HasPrefix(a.text, "<svg ") ||
+			!strings.Contains(a.Header().Get("Content-Security-Policy"), "sandbox") || !strings.HasPrefix(a.Header().Get("Cache-Control"), "private") || a.Header().Get("Cross-Origin-Resource-Policy") != "cross-origin" {
+			t.Errorf("code = %d %v %s", a.Code, a.Header(), a.text)
+		}
+		if a := w.do(request{path: "/checkout/no%20session/qr.svg"}); a.Code != 404 {
+			t.Errorf("code of no session = %d, want 404", a.Code)
+		}
+	})
 	t.Run("page", func(t *testing.T) {
 		w := open(t)
 		a := w.do(request{path: page})

@@ -34,7 +34,8 @@ type View struct {
 	Session  checkout.Session
 	Services []checkout.Service
 	Methods  map[string]checkout.Method
-	Version  string // of the pre-request behind Services, as Versions.ServicesVersion gives it
+	Account  checkout.Account // the merchant as WZRDPAY shows it, as far as it is known
+	Version  string           // of the pre-request behind Services, as Versions.ServicesVersion gives it
 }
 
 // PayRequest is what the shopper chose and typed.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/netip"
@@ -77,7 +78,7 @@ func (a *API) hosted(w http.ResponseWriter, r *http.Request, status int, back *p
 		return
 	}
 	v = a.shownView(v)
-	a.document(w, status, a.site.Hosted(page.View{Session: v.Session, Services: v.Services, Methods: v.Methods}, token,
+	a.document(w, status, a.site.Hosted(page.View{Session: v.Session, Services: v.Services, Methods: v.Methods, Account: v.Account}, token,
 		r.URL.Query().Get("locale"), r.Header.Get("Accept-Language"), back))
 }
 
@@ -134,6 +135,27 @@ func (a *API) postHosted(w http.ResponseWriter, r *http.Request) {
 	}
 	p.headers(w.Header(), false)
 	a.hosted(w, r, p.Status, back)
+}
+
+// getQR is the session's page as a picture for a phone's camera. The session's ID is the
+// capability, and it is all that the picture says: it never changes.
+func (a *API) getQR(w http.ResponseWriter, r *http.Request) {
+	shareable(w.Header())
+	id := r.PathValue("id")
+	if !sessionName(id) {
+		a.fail(w, r, &checkout.Error{Kind: checkout.ErrNotFound, Code: "not_found", Detail: "there is no such session"})
+		return
+	}
+	picture, err := page.QR(a.cfg.PublicURL + "/checkout/" + id)
+	if err != nil {
+		a.fail(w, r, fmt.Errorf("draw code: %w", err))
+		return
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "private, max-age=86400, immutable")
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Content-Type", "image/svg+xml")
+	_, _ = w.Write(picture) //nolint:gosec // drawn by package page: a path and nothing of the request
 }
 
 // readForm reads a form of a browser without JavaScript.

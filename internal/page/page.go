@@ -60,7 +60,8 @@ type View struct {
 	Session  checkout.Session
 	Services []checkout.Service
 	Methods  map[string]checkout.Method
-	ReadOnly bool // no list, only where the payment stands
+	Account  checkout.Account // the merchant, as far as it is known
+	ReadOnly bool             // no list, only where the payment stands
 }
 
 // Drawn is a widget as HTML with the language it is in. Texts is that language's file,
@@ -121,7 +122,38 @@ func (s Site) Hosted(v View, token, asked, accepts string, back *Answer) []byte 
 		Token: token, Locale: locale, Theme: "auto", Hosted: true, ReadOnly: v.ReadOnly, CSS: s.CSS,
 		HTML: widget.HTML(widget.View(m)),
 	})
-	return s.document(m.Language(), m.RTL(), "", text(locale, "title"), head, element)
+	title := text(locale, "title")
+	if v.Account.Name != "" {
+		title = html.EscapeString(visible(v.Account.Name)) + " – " + title
+	}
+	return s.document(m.Language(), m.RTL(), "", title, head, order(v, locale, m.Total())+element)
+}
+
+// order says whom and what the payment is for, above the widget. The amount of a payment
+// that is over stands among its facts.
+func order(v View, locale, total string) string {
+	name := text(locale, "title")
+	if v.Account.Name != "" {
+		name = html.EscapeString(visible(v.Account.Name))
+	}
+	out := `<header class="order"><h1 dir="auto">` + name + `</h1>`
+	if v.Session.Status.Payable() || v.Session.Status == checkout.StatusCreating {
+		out += `<p class="total">` + html.EscapeString(total) + `</p>`
+	}
+	if v.Session.Description != "" {
+		out += `<p class="about" dir="auto">` + html.EscapeString(visible(v.Session.Description)) + `</p>`
+	}
+	return out + `</header>`
+}
+
+// visible is a text without the marks that would turn the direction of what follows.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfeff {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // Returned leads on to next, or closes the window that the widget opened.

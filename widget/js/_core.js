@@ -62,7 +62,7 @@ const patch = (e, lines) => {
 // read writes down what stands in the document, with what was chosen and typed.
 const read = (e, out) => {
 	out.push("<" + e.localName);
-	for (const a of e.attributes) if (a.name != "checked" && !(a.name == "value" ? typed(e) : a.name == "hidden" && e.localName == "img")) out.push("@" + a.name + "=" + line(a.value));
+	for (const a of e.attributes) if (a.name != "checked" && a.name != "open" && !(a.name == "value" ? typed(e) : a.name == "hidden" && e.localName == "img")) out.push("@" + a.name + "=" + line(a.value));
 	if (typed(e) && e.value) out.push("@value=" + line(e.value));
 	if (e.checked) out.push("@checked");
 	for (const k of e.childNodes) k.localName ? read(k, out) : out.push("'" + line(k.data));
@@ -141,7 +141,7 @@ let count = 0;
 const create = (element, options, data) => {
 	running.get(element)?.unmount();
 	const id = String(++count), ends = new AbortController(), fetches = {}, timers = {}, queue = [], early = [];
-	let dispatch, token = options.session, socket, beside, state = { step: "loading", status: "", revision: 0, service: "", complete: false, session: null }, done, handling;
+	let dispatch, token = options.session, socket, beside, skew = 0, left, word, heard, state = { step: "loading", status: "", revision: 0, service: "", complete: false, session: null }, done, handling;
 
 	// The shadow root: declared in the markup, kept from a mount before, or new.
 	const template = element.querySelector(":scope > template[shadowrootmode]");
@@ -217,7 +217,10 @@ const create = (element, options, data) => {
 		if (body) headers["Content-Type"] = "application/json";
 		const late = setTimeout(() => controller.abort(), 40000);
 		return fetch(base + path, { method, headers, body, signal: controller.signal, credentials: "omit", cache: "no-store" })
-			.then(async (r) => [r.status, await r.text()]).catch(() => [0, ""])
+			.then(async (r) => {
+				skew ||= Date.parse(r.headers.get("date")) - Date.now() || 0;
+				return [r.status, await r.text()];
+			}).catch(() => [0, ""])
 			.then((answer) => {
 				clearTimeout(late);
 				if (fetches[name] == controller) return answer; // else it was given up
@@ -296,9 +299,26 @@ const create = (element, options, data) => {
 		},
 		host: (name, detail) => tell(name, JSON.parse(detail)),
 		state: (detail) => state = JSON.parse(detail),
-		focus: (name) => shadow.getElementById(name)?.focus(),
+		focus(name) {
+			const e = shadow.getElementById(name);
+			e?.focus();
+			reveal(e, ".field");
+		},
 		reload: () => location.reload(),
 		restart: (detail) => tell("error", JSON.parse(detail), true) && location.reload(),
+	};
+
+	const reveal = (e, what) => e?.closest(what)?.scrollIntoView({ block: "nearest" });
+
+	// How much time is left, by the BFF's clock.
+	const tick = () => {
+		for (const e of shadow.querySelectorAll("[data-end]")) {
+			const s = Math.ceil(e.dataset.end - (Date.now() + skew) / 1000);
+			const minute = s / 60 | 0, text = s > 0 && s < (e.closest(".state") ? 3600 : 900) ? e.dataset.text.replace("{time}", minute + ":" + `${s % 60}`.padStart(2, 0)) : "";
+			e.textContent = text;
+			if (text && minute != left && (minute == 4 || !minute)) send("say", "", 0, text); // heard twice, not each second
+			left = minute;
+		}
 	};
 
 	const stop = () => {
@@ -310,10 +330,25 @@ const create = (element, options, data) => {
 
 	const listen = () => {
 		const on = (target, kind, f, capture) => target.addEventListener(kind, f, { signal: ends.signal, capture });
-		on(shadow, "change", (e) => e.target.name == "service" && send("choose", e.target.value));
+		on(shadow, "change", (e) => {
+			if (e.target.name != "service") return;
+			send("choose", e.target.value);
+			reveal(e.target, ".row");
+		});
 		on(shadow, "input", (e) => typed(e.target) && send("input", e.target.name, 0, e.target.value));
 		on(shadow, "focusout", (e) => typed(e.target) && send("blur", e.target.name));
-		on(shadow, "keydown", (e) => e.target.name == "query" && e.key == "Enter" && e.preventDefault());
+		on(shadow, "keydown", (e) => {
+			const { name } = e.target, { key } = e;
+			if (name == "query" && key == "Enter") e.preventDefault();
+			if (name != "service" || key.length > 1 || key == " " || e.ctrlKey || e.metaKey || e.altKey) return;
+			word = (e.timeStamp - heard < 1000 ? word : "") + key.toLowerCase(); // typing jumps to a name
+			heard = e.timeStamp;
+			for (const row of shadow.querySelectorAll(".row:not([hidden])")) if (row.querySelector(".name").textContent.toLowerCase().startsWith(word)) {
+				row.firstChild.focus();
+				row.firstChild.click();
+				break;
+			}
+		});
 		on(shadow, "submit", (e) => {
 			e.preventDefault();
 			e.target.className == "resume" ? send("act", "continue") : send("submit");
@@ -350,6 +385,8 @@ const create = (element, options, data) => {
 		send("mount", "", 0, settings, read(root, []).join("\n"));
 		send("load", "", answer[0], answer[1]);
 		for (const event of early) send(...event);
+		timers.tick = setInterval(tick, 1000);
+		tick();
 	})().catch((err) => done || fall(err));
 
 	const widget = {
