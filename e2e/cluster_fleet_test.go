@@ -154,7 +154,7 @@ func (f *fleet) join() {
 			slices.Reverse(peers)
 		}
 		r.settings = append(r.settings, "BFF_CLUSTER_LISTEN="+r.cluster, "BFF_CLUSTER_PEERS="+strings.Join(peers, ","),
-			"BFF_CLUSTER_NAME="+[]string{"shop", "shop", "third"}[i])
+			"BFF_CLUSTER_NAME="+[]string{"shop", "shop", "third of shop.example"}[i])
 	}
 }
 

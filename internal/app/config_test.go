@@ -70,6 +70,12 @@ func TestValidate_NamesTheSetting(t *testing.T) {
 		{"cluster of one peer", func(c *app.Config) {
 			c.Cluster = app.Cluster{Name: "a", Listen: ":1", Secret: "s", Peers: []string{"a:1"}}
 		}, "BFF_CLUSTER_PEERS"},
+		{"cluster secret short", func(c *app.Config) {
+			c.Cluster = app.Cluster{Name: "a", Listen: ":1", Secret: "s", Peers: []string{"a:1", "b:1", "c:1"}}
+		}, "BFF_CLUSTER_SECRET"},
+		{"cluster by the contract alone", func(c *app.Config) {
+			c.Cluster = app.Cluster{Name: "a", Listen: ":1", Peers: []string{"b:1", "c:1"}}
+		}, ""},
 		{"cluster without a name", func(c *app.Config) { c.Cluster.Peers, c.Cluster.Secret = []string{"a:1", "b:1", "c:1"}, "s" }, "BFF_CLUSTER_NAME"},
 		{"re-read unknown", func(c *app.Config) { c.ReRead = "maybe" }, "BFF_REREAD"},
 		{"retention of nothing", func(c *app.Config) { c.RetentionDays = 0 }, "BFF_RETENTION_DAYS"},

@@ -132,8 +132,8 @@ func (c *Config) validate() error {
 			return bad("ClusterCert", "ClusterKey and ClusterCA belong together")
 		}
 	}
-	if strings.ContainsAny(c.ServerName, " .*>\t") {
-		return bad("ServerName", "must not contain blanks, dots or wildcards")
+	if strings.Map(nameRune, c.ServerName) != c.ServerName {
+		return bad("ServerName", "may have letters, digits, - and _ only")
 	}
 	for name, v := range map[string]int64{
 		"RetentionDays": int64(c.RetentionDays), "CallbackDays": int64(c.CallbackDays), "CallbackMaxBytes": c.CallbackMaxBytes,

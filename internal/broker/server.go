@@ -59,14 +59,27 @@ func lock(dir string) (*os.File, error) {
 func serverName(dir, prefix string) (string, error) {
 	path := filepath.Join(dir, "server-name")
 	text, err := os.ReadFile(path)
-	if err == nil && len(strings.TrimSpace(string(text))) > 0 {
-		return strings.TrimSpace(string(text)), nil
+	if kept := strings.TrimSpace(string(text)); err == nil && kept != "" {
+		if strings.Map(nameRune, kept) != kept {
+			return "", fmt.Errorf("read server name %q from %s: only letters, digits, - and _ are allowed", kept, path)
+		}
+		return kept, nil
 	}
-	name := strings.TrimPrefix(prefix+"-bff-"+token(8), "-")
+	// The prefix is for people; whatever else it holds must not get into keys.
+	name := strings.TrimPrefix(strings.Map(nameRune, prefix)+"-bff-"+token(8), "-")
 	if err := os.WriteFile(path, []byte(name+"\n"), 0o600); err != nil {
 		return "", fmt.Errorf("write server name: %w", err)
 	}
 	return name, nil
+}
+
+// nameRune keeps what a word of a key may have.
+func nameRune(r rune) rune {
+	switch {
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+		return r
+	}
+	return '-'
 }
 
 func token(n int) string {
