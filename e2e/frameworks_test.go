@@ -138,11 +138,19 @@ func newShopFront(t *testing.T, dir string, change func(*app.DemoConfig)) *shopF
 	mux.Handle("GET /npm/", http.StripPrefix("/npm/", http.FileServer(http.Dir("../npm"))))
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("POST /session", func(w http.ResponseWriter, _ *http.Request) {
-		opened := s.p.openSession("order-" + strconv.FormatInt(s.orders.Add(1), 10))
+		order := "order-" + strconv.FormatInt(s.orders.Add(1), 10)
+		code, opened := s.p.call("POST", "/v1/sessions", map[string]any{
+			"reference_id": order, "amount": 39, "currency": "EUR", "metadata": map[string]any{"margin": "not for the shopper"},
+		})
+		if code != http.StatusCreated {
+			t.Errorf("open session: %d %v", code, opened)
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
 		s.mu.Lock()
 		s.last = opened["id"].(string)
 		s.mu.Unlock()
-		_ = json.NewEncoder(w).Encode(map[string]any{"order": "order-" + strconv.FormatInt(s.orders.Load(), 10), "base": s.p.URL(), "session": opened["token"]})
+		_ = json.NewEncoder(w).Encode(map[string]any{"order": order, "base": s.p.URL(), "session": opened["token"]})
 	})
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: mux}
 	go func() { _ = server.Serve(l) }()
@@ -416,9 +424,14 @@ Object.assign(window, { loadCheckout, attach });`
 	})
 	t.Run("many props at once", func(t *testing.T) {
 		evaluate[bool](b, `(window.widget = attach(deep("#pay")), true)`)
-		for range 3 {
-			evaluate[bool](b, `(["de","uk","en","uk"].forEach((locale, i) => widget.set({base: `+base+`, session: `+token+`, locale, appearance: {variables: i % 2 ? {radius: "3px"} : {accent: "red"}}, onError: (e) => told.push(e)})), true)`)
+		const sets = `(["de","uk","en","uk"].forEach((locale, i) => widget.set({base: %s, session: %s, locale, hide: [%s], appearance: {variables: i %% 2 ? {radius: "3px"} : {accent: "red"}}, onError: (e) => told.push(e)})), true)`
+		b.forget()
+		evaluate[bool](b, fmt.Sprintf(sets, base, token, `"none" + i`)) // each would mount anew
+		b.await("the last of them", live+` && deep(".wz").lang === "uk" && `+widgets+" === 1")
+		if n := b.requests("GET http://" + l.Addr().String() + "/v1/checkout?locale="); n != 1 {
+			t.Errorf("four sets of props made %d widgets, want one", n)
 		}
+		evaluate[bool](b, fmt.Sprintf(sets, base, token, `"none3"`)) // each is an update
 		b.await("the last of them", live+` && deep(".wz").lang === "uk" && `+widgets+" === 1")
 		style := evaluate[string](b, `deep("wzrd-checkout").shadowRoot.adoptedStyleSheets.map((s) => s.cssRules[0]).find((r) => r?.selectorText === ":host" && r.style[0]?.startsWith("--wzrd-")).style.cssText`)
 		if strings.Contains(style, "accent") || !strings.Contains(style, "--wzrd-radius: 3px") {
