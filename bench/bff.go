@@ -91,7 +91,7 @@ func (b *bench) startBFF(ctx context.Context, s bffSettings) (*bff, error) {
 		}
 		select {
 		case <-f.done:
-			return nil, fmt.Errorf("bff ended at its start: %v: %s", f.ended, f.tail())
+			return nil, fmt.Errorf("bff ended at its start: %w: %s", f.ended, f.tail())
 		case <-ctx.Done():
 			f.kill()
 			return nil, fmt.Errorf("bff was not ready: %w: %s", ctx.Err(), f.tail())

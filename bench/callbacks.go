@@ -122,8 +122,8 @@ func (b *bench) callbacks(ctx context.Context) error {
 		if n >= 64 {
 			goal = 0.75
 		}
-		b.versus(fmt.Sprintf("durable callbacks, %d senders", n), goal, rates[i].ours, rates[i].peer, rates[i].ratios, "/s", is)
-		b.versus(fmt.Sprintf("… %d senders, to the limit without HTTP", n), 0, limits[i].ours, limits[i].peer, limits[i].ratios, "/s", "append + fdatasync in one process")
+		b.versus(fmt.Sprintf("durable callbacks, %d senders", n), goal, rates[i].ours, rates[i].peer, rates[i].ratios, is)
+		b.versus(fmt.Sprintf("… %d senders, to the limit without HTTP", n), 0, limits[i].ours, limits[i].peer, limits[i].ratios, "append + fdatasync in one process")
 		b.below(fmt.Sprintf("… %d senders, p99", n), 0, waits[i].ours, waits[i].peer, waits[i].ratios, " ms", "the loop behind bare net/http")
 	}
 	b.below("… 256 senders, server CPU per callback (applying included)", 0, burnt.ours, burnt.peer, burnt.ratios, " µs", "the loop behind bare net/http")

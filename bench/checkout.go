@@ -89,7 +89,7 @@ func (b *bench) checkout(ctx context.Context) error {
 		burnt.add(float64(used[0].Microseconds())/float64(loads[0].n), float64(used[1].Microseconds())/float64(loads[1].n))
 	}
 	is := fmt.Sprintf("bare net/http, same %d bytes", len(body))
-	b.versus("GET /v1/checkout from memory, 64 connections", 0.7, rate.ours, rate.peer, rate.ratios, "/s", is)
+	b.versus("GET /v1/checkout from memory, 64 connections", 0.7, rate.ours, rate.peer, rate.ratios, is)
 	b.below("… p50", 0, p50.ours, p50.peer, p50.ratios, " ms", is)
 	b.below("… p99", 0, p99.ours, p99.peer, p99.ratios, " ms", is)
 	b.below("… server CPU per request", 0, burnt.ours, burnt.peer, burnt.ratios, " µs", is)

@@ -25,11 +25,11 @@ type section struct {
 
 var sections = []section{
 	{"size", 3 * time.Minute, (*bench).size},
-	{"start", 5 * time.Minute, (*bench).start},
+	{"start", 3 * time.Minute, (*bench).start},
 	{"checkout", time.Minute, (*bench).checkout},
 	{"sessions", time.Minute, (*bench).sessions},
 	{"callbacks", 3 * time.Minute, (*bench).callbacks},
-	{"push", 4 * time.Minute, (*bench).push},
+	{"push", 6 * time.Minute, (*bench).push},
 	{"storm", time.Minute, (*bench).storm},
 	{"paint", 5 * time.Minute, (*bench).paint},
 }
@@ -42,6 +42,7 @@ type bench struct {
 	cache string // what may be kept between runs: peers' binaries and packages
 	table table
 	sect  string
+	busy  string // the load before the run
 	fleet *fleet // the sockets of push, which storm goes on with
 }
 
@@ -66,7 +67,7 @@ func run() error {
 	dir := flag.String("dir", "", "folder on the disk to measure (default: the system's for temporary files)")
 	bin := flag.String("bff", "bin/bff", "the binary to measure")
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "bench [flags] [section …]; sections: %s\n", strings.Join(names(), " "))
+		_, _ = fmt.Fprintf(flag.CommandLine.Output(), "bench [flags] [section …]; sections: %s\n", strings.Join(names(), " "))
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -98,7 +99,7 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	b := &bench{short: *short, bin: path, root: root, cache: filepath.Join(kept, "wzrdcheckout", "bench")}
+	b := &bench{short: *short, bin: path, root: root, cache: filepath.Join(kept, "wzrdcheckout", "bench"), busy: busy()}
 	if err := os.MkdirAll(b.cache, 0o755); err != nil {
 		return fmt.Errorf("make cache folder: %w", err)
 	}

@@ -195,7 +195,7 @@ func (b *bench) paint(ctx context.Context) error {
 		}
 	}
 	if noAdyen == nil && len(report.Visits["adyen"]) == 0 {
-		noAdyen = errors.New("Adyen's page could not be measured")
+		noAdyen = errors.New("the page of Adyen Drop-in could not be measured")
 	}
 	b.paintRows(report.Visits, names, adyen, noAdyen)
 	return nil

@@ -103,6 +103,7 @@ type machine struct {
 	cpu, kernel, disk, golang, bff, chromium, date string
 	cores                                          int
 	syncs                                          []time.Duration // of one 4 kB append each, sorted
+	before, after                                  string          // how busy the machine was
 }
 
 func (b *bench) machine(ctx context.Context) machine {
@@ -122,7 +123,18 @@ func (b *bench) machine(ctx context.Context) machine {
 		m.chromium = output(ctx, path, "--version")
 	}
 	m.syncs, _ = syncTimes(b.root, 100)
+	m.before, m.after = b.busy, busy()
 	return m
+}
+
+// busy is how many processes wanted to run, in the mean of the last minute.
+func busy() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	first, _, ok := strings.Cut(string(text), " ")
+	if err != nil || !ok {
+		return "unknown"
+	}
+	return first
 }
 
 // disk is the kind of file system that a folder is on, as the mounts say.
@@ -151,7 +163,7 @@ func (m machine) lines() []string {
 	if m.chromium != "" {
 		list = append(list, m.chromium)
 	}
-	return append(list, m.date)
+	return append(list, fmt.Sprintf("%s; load before the run %s, at its end %s (its own included): more than the cores at the start means that others were measured too", m.date, m.before, m.after))
 }
 
 func (m machine) line() string { return strings.Join(m.lines(), "\n") }
@@ -159,7 +171,7 @@ func (m machine) line() string { return strings.Join(m.lines(), "\n") }
 func output(ctx context.Context, name string, args ...string) string {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, name, args...).Output()
+	out, err := exec.CommandContext(ctx, name, args...).Output() //nolint:gosec // uname, bff, Chromium
 	if err != nil {
 		return "unknown (" + filepath.Base(name) + " does not say)"
 	}

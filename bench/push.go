@@ -150,7 +150,7 @@ func (b *bench) centrifuge(ctx context.Context, v *fleet) (*side, error) {
 func (v *fleet) open(ctx context.Context, n int) (kB []float64, err error) {
 	for _, s := range v.sides {
 		var r crowdReport
-		if err := s.crowd.ask(crowdOrder{Do: "open", N: n, Parallel: 256}, &r); err != nil {
+		if err := s.crowd.order(ctx, crowdOrder{Do: "open", N: n, Parallel: 256}, &r); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		full, err := settled(ctx, s.pid)
@@ -163,10 +163,10 @@ func (v *fleet) open(ctx context.Context, n int) (kB []float64, err error) {
 }
 
 // turn lets one side push for a while.
-func (v *fleet) turn(s *side, rate float64, n int) (crowdReport, time.Duration, error) {
+func (v *fleet) turn(ctx context.Context, s *side, rate float64, n int) (crowdReport, time.Duration, error) {
 	before, _ := cpu(s.pid)
 	var r crowdReport
-	err := s.crowd.ask(crowdOrder{Do: "run", N: n, Rate: rate, Later: v.later}, &r)
+	err := s.crowd.order(ctx, crowdOrder{Do: "run", N: n, Rate: rate, Later: v.later}, &r)
 	after, _ := cpu(s.pid)
 	if err != nil {
 		return r, 0, fmt.Errorf("%s: %w", s.name, err)
@@ -223,7 +223,7 @@ func (b *bench) push(ctx context.Context) error {
 		}
 		rounds, seconds := 1, 5.0
 		if n == v.sessions {
-			rounds, seconds = b.rounds(4), 10.0
+			rounds, seconds = b.rounds(3), 10.0
 		}
 		if b.short {
 			seconds = 2
@@ -249,12 +249,13 @@ func (b *bench) pushTurns(ctx context.Context, v *fleet, sockets, rounds int, ra
 			if round == 0 {
 				n = messages / 5
 			}
-			r, burned, err := v.turn(v.sides[at], rate, n)
+			r, burned, err := v.turn(ctx, v.sides[at], rate, n)
 			if err != nil {
 				return err
 			}
 			if sockets >= v.sessions && r.Received < n {
-				return fmt.Errorf("%s: of %d messages %d arrived", v.sides[at].name, n, r.Received)
+				b.must(fmt.Sprintf("%s: frames within 30 s of the last of %d messages, %s sockets", v.sides[at].name, n, number(float64(sockets))),
+					fmt.Sprintf("≥ %d", n), fmt.Sprint(r.Received), "", false)
 			}
 			got[at], used[at] = r, burned
 		}
@@ -325,7 +326,7 @@ func (b *bench) storm(ctx context.Context) error {
 			}()
 			before, err := rss(s.pid)
 			var r crowdReport
-			asked := s.crowd.ask(crowdOrder{Do: "cut", Parallel: 1024}, &r)
+			asked := s.crowd.order(ctx, crowdOrder{Do: "cut", Parallel: 1024}, &r)
 			close(stop)
 			high := <-highest
 			if err := errors.Join(err, asked); err != nil {
@@ -341,7 +342,7 @@ func (b *bench) storm(ctx context.Context) error {
 		peak.add(top[0], top[1])
 	}
 	r := crowdReport{}
-	if err := v.sides[0].crowd.ask(crowdOrder{Do: "open", N: 0}, &r); err != nil {
+	if err := v.sides[0].crowd.order(ctx, crowdOrder{Do: "open", N: 0}, &r); err != nil {
 		return err
 	}
 	name := fmt.Sprintf("%s sockets cut at once, all resumed", number(float64(r.Sockets)))

@@ -75,6 +75,13 @@ func direct(cmd *exec.Cmd, role string, setting any) (*actor, error) {
 	return a, nil
 }
 
+// order is ask for as long as ctx lasts; then the process is ended.
+func (a *actor) order(ctx context.Context, question, answer any) error {
+	stop := context.AfterFunc(ctx, func() { _ = a.cmd.Process.Kill() })
+	defer stop()
+	return errors.Join(a.ask(question, answer), ctx.Err())
+}
+
 // ask sends a value and reads the answer.
 func (a *actor) ask(question, answer any) error {
 	if err := a.in.Encode(question); err != nil {
@@ -282,7 +289,7 @@ func (l *appendLog) fed(ctx context.Context, senders int, span time.Duration, re
 // built compiles a peer that is a module of its own and gives the binary.
 func (b *bench) built(ctx context.Context, dir string) (string, error) {
 	out := filepath.Join(b.cache, strings.ReplaceAll(dir, "/", "-"))
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, ".") //nolint:gosec // the go command
 	cmd.Dir = filepath.Join("bench", dir)
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build bench/%s: %w: %.300s", dir, err, text)

@@ -82,7 +82,7 @@ func (b *bench) sessions(ctx context.Context) error {
 		p99.add(ms(quantile(ours.took, 0.99)), ms(quantile(plainTook, 0.99)))
 	}
 	const is = "one compare-and-set put of 1 kB each, same engine, no HTTP"
-	b.versus("POST /v1/sessions, 64 clients", 0, rate.ours, rate.peer, rate.ratios, "/s", is)
+	b.versus("POST /v1/sessions, 64 clients", 0, rate.ours, rate.peer, rate.ratios, is)
 	b.below("… p99", 0, p99.ours, p99.peer, p99.ratios, " ms", is)
 	return nil
 }

@@ -6,4 +6,4 @@ import (
 )
 
 // syncData brings a file's content to the disk.
-func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) } //nolint:gosec // a descriptor is small
+func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }

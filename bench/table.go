@@ -111,7 +111,8 @@ func (t *table) markdown(host machine, short bool, chosen []string) string {
 
 // versus adds a row for a rate: the ratio is ours/peer of each round, at least goal. A
 // goal of 0 makes it a number to know.
-func (b *bench) versus(what string, goal float64, ours, peer, ratios []float64, unit, peerIs string) {
+func (b *bench) versus(what string, goal float64, ours, peer, ratios []float64, peerIs string) {
+	const unit = "/s"
 	r := row{section: b.sect, what: what, ours: number(median(ours)) + unit, peer: number(median(peer)) + unit + " (" + peerIs + ")"}
 	r.ratio, r.spread, r.verdict = fmt.Sprintf("%.2f", median(ratios)), spread(ratios), told
 	if goal > 0 {

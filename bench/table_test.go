@@ -8,8 +8,8 @@ import (
 func TestTable(t *testing.T) {
 	t.Parallel()
 	b := &bench{sect: "one"}
-	b.versus("rate", 0.7, []float64{80, 100, 90}, []float64{100, 100, 100}, []float64{0.8, 1, 0.9}, "/s", "the peer")
-	b.versus("slow rate", 0.7, []float64{60}, []float64{100}, []float64{0.6}, "/s", "the peer")
+	b.versus("rate", 0.7, []float64{80, 100, 90}, []float64{100, 100, 100}, []float64{0.8, 1, 0.9}, "the peer")
+	b.versus("slow rate", 0.7, []float64{60}, []float64{100}, []float64{0.6}, "the peer")
 	b.below("wait", 1.05, []float64{11}, []float64{10}, []float64{1.1}, " ms", "the peer")
 	b.below("no goal", 0, []float64{11}, []float64{10}, []float64{1.1}, " ms", "the peer")
 	b.atMost("memory", 12, []float64{9, 8}, " kB", "another | kB")
