@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -58,19 +59,26 @@ func (s *transcript) String() string {
 	return s.text.String()
 }
 
-// freePort is a port that nobody has just now.
+// ports counts what freePort gave.
+var ports atomic.Int64
+
+// freePort is a port that nobody has just now, and that nobody gets who asks for any:
+// systems give those from above 32767.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := strconv.FormatInt(20_000+(int64(os.Getpid())*17+ports.Add(1))%10_000, 10)
+		l, err := net.Listen("tcp", ":"+port)
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("no port from 20000 to 29999 is free")
+	return ""
 }
 
 // start starts the shop and waits until it listens; the returned function ends it.

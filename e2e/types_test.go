@@ -82,9 +82,10 @@ func (d types) members(path ...string) (names, optional []string) {
 		text = text[at[1]:]
 		depth := 1
 		for i, c := range text {
-			if c == '{' {
+			switch c {
+			case '{':
 				depth++
-			} else if c == '}' {
+			case '}':
 				depth--
 			}
 			if depth == 0 {
