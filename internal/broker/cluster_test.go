@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -112,19 +113,30 @@ func (p *process) last() string {
 	return p.saw[len(p.saw)-1]
 }
 
+// freePorts finds ports below those that the kernel gives to outgoing connections, and
+// gives none twice: tests run side by side, and a node that is down has left its port.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var list []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for range 1000 {
+		port := 12_000 + mathrand.IntN(20_000)
+		if _, taken := givenPorts.LoadOrStore(port, true); taken {
+			continue
 		}
-		defer l.Close()
-		list = append(list, l.Addr().String())
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		if list = append(list, l.Addr().String()); len(list) == n {
+			return list
+		}
 	}
-	return list
+	t.Fatal("no free ports between 12000 and 32000")
+	return nil
 }
+
+var givenPorts sync.Map
 
 // One node with data becomes three; the leader is killed under load and comes back.
 // This process is the replica that had the data, the two others are processes.

@@ -13,10 +13,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"wzrdcheckout/internal/checkout"
 )
 
 const (
@@ -67,10 +70,33 @@ func serverName(dir, prefix string) (string, error) {
 	}
 	// The prefix is for people; whatever else it holds must not get into keys.
 	name := strings.TrimPrefix(strings.Map(nameRune, prefix)+"-bff-"+token(8), "-")
-	if err := os.WriteFile(path, []byte(name+"\n"), 0o600); err != nil {
+	if err := keepFile(path, name+"\n"); err != nil {
 		return "", fmt.Errorf("write server name: %w", err)
 	}
 	return name, nil
+}
+
+// keepFile writes a small file so that a power cut leaves it, or nothing under its name: a
+// replica that forgot its name would be a stranger to its own copies and claims.
+func keepFile(path, text string) error {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	// The name is in the folder's own blocks. Where folders can not be synced (Windows)
+	// the system sees to it.
+	if dir, err := os.Open(filepath.Dir(path)); err == nil {
+		_ = dir.Sync()
+		_ = dir.Close()
+	}
+	return nil
 }
 
 // nameRune keeps what a word of a key may have.
@@ -92,6 +118,8 @@ func token(n int) string {
 type engine struct {
 	srv            *server.Server
 	user, password string
+	broken         atomic.Pointer[error]  // a write failed; the file it was for is given up
+	stopped        atomic.Pointer[string] // why it can not go on, most often a port in use
 }
 
 func singleOptions(dir string) *server.Options {
@@ -155,12 +183,18 @@ func startEngine(o *server.Options, log *slog.Logger) (*engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make engine: %w", err)
 	}
-	srv.SetLoggerV2(&serverLog{log}, false, false, false)
-	srv.Start()
 	e := &engine{srv: srv, user: o.Username, password: o.Password}
-	if !srv.ReadyForConnections(startWait) {
-		e.stop()
-		return nil, errors.New("start engine: not ready in time")
+	srv.SetLoggerV2(&serverLog{log, e}, false, false, false)
+	srv.Start()
+	for end := time.Now().Add(startWait); !srv.ReadyForConnections(200 * time.Millisecond); {
+		if reason := e.stopped.Load(); reason != nil {
+			e.stop()
+			return nil, fmt.Errorf("start engine: %s", *reason)
+		}
+		if time.Now().After(end) {
+			e.stop()
+			return nil, errors.New("start engine: not ready in time")
+		}
 	}
 	conf := srv.JetStreamConfig()
 	if conf == nil {
@@ -189,7 +223,14 @@ func (e *engine) stop() {
 }
 
 // serverLog hands the engine's words to slog. Its notices are our debugging.
-type serverLog struct{ log *slog.Logger }
+type serverLog struct {
+	log    *slog.Logger
+	engine *engine
+}
+
+// failedWrite is what the engine says of a write that failed. It keeps such an error for
+// as long as it runs: the stream takes nothing more, whatever becomes of the disk.
+const failedWrite = "JetStream failed to store a msg on stream"
 
 func (l *serverLog) Noticef(f string, v ...any) {
 	l.log.Debug("engine", "said", fmt.Sprintf(f, v...))
@@ -212,9 +253,18 @@ func (l *serverLog) Errorf(f string, v ...any) {
 		l.log.Warn("engine", "said", text)
 		return
 	}
+	if strings.HasPrefix(text, failedWrite) {
+		err := fmt.Errorf("%w: %s", errBroken, text)
+		l.engine.broken.CompareAndSwap(nil, &err)
+	}
 	l.log.Error("engine", "said", text)
 }
 
+// errBroken is a store that takes no more until it is started again.
+var errBroken = fmt.Errorf("the disk refused a write, start again: %w", checkout.ErrUnavailable)
+
 func (l *serverLog) Fatalf(f string, v ...any) {
-	l.log.Error("engine stops", "said", fmt.Sprintf(f, v...))
+	text := fmt.Sprintf(f, v...)
+	l.engine.stopped.Store(&text)
+	l.log.Error("engine stops", "said", text)
 }

@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +137,24 @@ func TestRoutes_Files(t *testing.T) {
 	said, in := knock(t, peers[2], nil, "")
 	if in || c.Routes() != 0 || a.Routes() != 1 {
 		t.Errorf("routes = %d, with another authority %d, want 1, 0; plaintext let in = %v %q", a.Routes(), c.Routes(), in, said)
+	}
+}
+
+// A port that somebody else has is said, and soon.
+func TestOpen_ClusterPortInUse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := broker.Config{Dir: t.TempDir(), ClusterListen: l.Addr().String(), ClusterPeers: freePorts(t, 2), ClusterSecret: clusterSecret, MinFreeBytes: 1}
+	b, err := broker.Open(t.Context(), c)
+	if err == nil {
+		closeBroker(t, b)
+	}
+	if err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("Open with a port in use = %v, want that it is in use", err)
 	}
 }
 
