@@ -79,7 +79,7 @@ func New(cfg Config) (*API, error) {
 		{"POST /v1/checkout/invoice", a.guard(a.pays, a.postInvoice)},
 		{"GET /v1/checkout/ws", a.getSocket},
 		{"GET /v1/checkout/updates", a.guard(a.requests, a.getUpdates)},
-		{"POST /v1/callbacks/wzrdpay", a.postCallback},
+		{routeCallback, a.postCallback},
 		{"GET /checkout/{id}", a.guard(a.requests, a.getHosted)},
 		{"POST /checkout/{id}/pay", a.guard(a.pays, a.postHosted)},
 		{"GET /checkout/{id}/qr.svg", a.guard(a.requests, a.getQR)},

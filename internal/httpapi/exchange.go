@@ -135,11 +135,16 @@ var (
 	jsonType   = []string{"application/json"}
 )
 
+// routeCallback is the callback plane (design section 6).
+const routeCallback = "POST /v1/callbacks/wzrdpay"
+
 // access logs a request by its route: paths hold session IDs and queries hold tokens.
-// What was only read and went well is for debugging.
+// What was only read and went well is for debugging, and so is a stored callback: what
+// it changes is logged where it is applied, and thousands may come in a second.
 func (a *API) access(r *http.Request, x *exchange, took time.Duration) {
 	level := slog.LevelInfo
-	if x.status < 400 && (r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions) {
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead || r.Method == http.MethodOptions
+	if x.status < 400 && (read || x.route == routeCallback) {
 		level = slog.LevelDebug
 	}
 	if !a.cfg.Log.Enabled(context.Background(), level) {
