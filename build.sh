@@ -88,13 +88,14 @@ compile_tinygo() {
 }
 
 build() {
-	local version=dev
+	local version=dev commit=''
 	if command -v git >/dev/null; then
 		version=$(git describe --tags --always --dirty 2>/dev/null || echo dev)
+		commit=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
 	fi
 	build_wasm
 	go run ./cmd/assets -wasm bin/widget.wasm -wasm-exec "$wasm_exec" -compiler "$compiler"
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$version" -o bin/bff ./cmd/bff
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$version -X main.commit=$commit" -o bin/bff ./cmd/bff
 	say "bin/bff $version: $(($(wc -c <bin/bff))) bytes"
 }
 

@@ -25,7 +25,7 @@ func (d *demo) Run(ctx context.Context) error {
 	}
 	bff, err := app.NewDemo(app.DemoConfig{
 		Listen: d.Listen, PrivateListen: d.PrivateListen, SandboxListen: d.SandboxListen, DataDir: d.DataDir,
-		MerchantKey: os.Getenv("BFF_MERCHANT_KEYS"), Version: version,
+		MerchantKey: os.Getenv("BFF_MERCHANT_KEYS"), Version: version, Commit: commit,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {

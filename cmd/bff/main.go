@@ -15,8 +15,11 @@ import (
 	"wzrdcheckout/internal/app"
 )
 
-// version is set by build.sh: the release and the commit it was built from.
-var version = "dev"
+// version and commit are set by build.sh: the release, and what it was built from.
+var (
+	version = "dev"
+	commit  = ""
+)
 
 // commands are the whole command line.
 func commands() []command {
@@ -111,8 +114,8 @@ func stop(p program) error {
 
 type about struct{}
 
-// Run prints version and widget build.
+// Run prints version, commit and the build of the widget.
 func (*about) Run(context.Context) error {
-	fmt.Println(app.About(version))
+	fmt.Println(app.About(version, commit))
 	return nil
 }

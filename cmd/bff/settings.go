@@ -133,7 +133,7 @@ func (s settings) config() (app.Config, error) {
 		wrong = append(wrong, err)
 	}
 	c.Logger = logger
-	c.Version = version
+	c.Version, c.Commit = version, commit
 	return c, errors.Join(wrong...)
 }
 

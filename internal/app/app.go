@@ -173,6 +173,14 @@ func (a *App) open(ctx context.Context) error {
 	}
 	a.store = store
 	a.onStop("store", store.Close)
+	a.background("watch over the store", func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+		case err := <-store.Failed():
+			a.failed <- fmt.Errorf("store: %w", err)
+		}
+		return nil
+	})
 	return nil
 }
 
@@ -270,7 +278,7 @@ func (a *App) edge(ctx context.Context, registry *metrics.Registry, outbox *webh
 	}
 	panel, err := ops.New(ops.Config{
 		Sessions: history{a.sessions}, Webhooks: events{outbox}, Store: a.store, Keys: c.MerchantKeys,
-		Live: c.Live(), Version: c.Version, Log: a.log, Gather: registry.Gather,
+		Live: c.Live(), Version: c.Version, OpenAPI: docs.OpenAPI, Log: a.log, Gather: registry.Gather,
 	})
 	if err != nil {
 		return err
@@ -289,6 +297,7 @@ func (a *App) edge(ctx context.Context, registry *metrics.Registry, outbox *webh
 		Checkout: shopper{a.sessions}, Merchant: shop, Callbacks: receiver{intake}, Sockets: hub, Updates: hub,
 		Versions: versions{a.store, a.client}, Fallback: c.Fallback, Assets: assets, Manifest: assetList(manifest),
 		Metrics: registry.Handler(), Ops: panel, Ready: a.ready, OpenAPI: docs.OpenAPI,
+		Version: c.Version, Commit: c.Commit, Widget: manifest.Compiler,
 		Observer: registry.HTTP, Log: a.log, TrustedProxies: proxies,
 		Limits: httpapi.Limits{
 			Requests: c.Limits.Requests, RequestsBurst: c.Limits.RequestsBurst, Pays: c.Limits.Pays, PaysBurst: c.Limits.PaysBurst,

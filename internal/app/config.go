@@ -38,7 +38,8 @@ type Config struct {
 	WZRD WZRD
 
 	Limits  Limits
-	Version string
+	Version string // of the program
+	Commit  string // it was built from; "" = not known
 	Logger  *slog.Logger
 
 	// PublicListener and PrivateListener, when set, are used instead of listening.

@@ -112,11 +112,16 @@ func (p Policy) Write(w io.Writer) error {
 	return err
 }
 
-// About is the version line of `bff version`: release, and which compiler made the widget.
-func About(version string) string {
+// About is the line of `bff version`: release, commit ("" = not known), and which compiler
+// made the widget.
+func About(version, commit string) string {
+	line := "bff " + version
+	if commit != "" {
+		line += " (commit " + commit + ")"
+	}
 	manifest, err := public.Load()
 	if err != nil {
-		return "bff " + version + ", " + err.Error()
+		return line + ", " + err.Error()
 	}
-	return fmt.Sprintf("bff %s, widget by %s, %d bytes (brotli) in a page", version, manifest.Compiler, manifest.PageBrotli)
+	return fmt.Sprintf("%s, widget by %s, %d bytes (brotli) in a page", line, manifest.Compiler, manifest.PageBrotli)
 }

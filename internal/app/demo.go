@@ -27,6 +27,7 @@ type DemoConfig struct {
 	Faults        sandbox.Faults
 	CallbackRetry time.Duration // unit of the sandbox's retry schedule; 2 s
 	Version       string
+	Commit        string
 	Logger        *slog.Logger
 }
 
@@ -103,7 +104,7 @@ func (d *Demo) prepare() error {
 	config.SessionKeys = []string{"demo:" + base64.StdEncoding.EncodeToString(secret)}
 	config.WebhookURL = home + "/shop/webhook"
 	config.WebhookSecrets = []string{"whsec_" + base64.StdEncoding.EncodeToString(webhookSecret)}
-	config.Version, config.Logger = cfg.Version, cfg.Logger
+	config.Version, config.Commit, config.Logger = cfg.Version, cfg.Commit, cfg.Logger
 	config.WZRD.PublicKey, config.WZRD.AccountID = keys.PublicKeys[0], keys.AccountID
 	config.WZRD.APIKey, config.WZRD.SigningKeys = keys.APIKey, keys.SigningKeys
 

@@ -177,6 +177,10 @@ type Config struct {
 	Manifest []Asset // empty: the widget is not built
 	OpenAPI  []byte  // the document of both planes, JSON
 
+	// What /healthz says of the program, "" = nothing: release, commit, and the compiler
+	// that made the widget.
+	Version, Commit, Widget string
+
 	Metrics  http.Handler                // nil: no /metrics
 	Ops      http.Handler                // nil: no /ops/; behind a merchant key, as Bearer or as the password of HTTP Basic
 	Fallback http.Handler                // public paths of nobody else's (the demo shop); nil: 404

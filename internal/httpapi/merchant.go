@@ -240,8 +240,16 @@ func (a *API) redeliver(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, http.StatusAccepted, v)
 }
 
+// healthAnswer says that the process answers, and what it is.
+type healthAnswer struct {
+	Status  string `json:"status"`
+	Version string `json:"version,omitempty"`
+	Commit  string `json:"commit,omitempty"`
+	Widget  string `json:"widget,omitempty"` // the compiler that made it
+}
+
 func (a *API) getHealth(w http.ResponseWriter, r *http.Request) {
-	a.answer(w, r, http.StatusOK, map[string]string{"status": "ok"})
+	a.answer(w, r, http.StatusOK, healthAnswer{Status: "ok", Version: a.cfg.Version, Commit: a.cfg.Commit, Widget: a.cfg.Widget})
 }
 
 // getReady is 200 only while a callback can really be stored.

@@ -84,7 +84,7 @@ type Store interface {
 	List(ctx context.Context, prefix string, after uint64, limit int) ([]checkout.Entry, error)
 }
 
-// Config is what New needs; all of it but Now, Live and Version.
+// Config is what New needs; all of it but Now, Live, Version and OpenAPI.
 type Config struct {
 	Sessions Sessions
 	Webhooks Webhooks
@@ -96,6 +96,7 @@ type Config struct {
 	Keys    []string
 	Live    bool // live keys; said on every page
 	Version string
+	OpenAPI []byte // shown at /ops/api; nil = not
 	Log     *slog.Logger
 	Now     func() time.Time
 }
@@ -136,6 +137,7 @@ type panel struct {
 	Config
 	secrets [][]byte
 	origins *http.CrossOriginProtection
+	apiPage markup.Node
 }
 
 // New gives the handler of every path below /ops/; its error names the missing member.
@@ -156,6 +158,12 @@ func New(c Config) (http.Handler, error) {
 		_, _ = rand.Read(secret) // never fails: crypto/rand
 		p.secrets = [][]byte{secret}
 	}
+	if len(c.OpenAPI) > 0 {
+		var err error
+		if p.apiPage, err = apiPage(c.OpenAPI); err != nil {
+			return nil, fmt.Errorf("ops: %w", err)
+		}
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ops/{$}", p.page(p.home))
 	mux.HandleFunc("GET /ops/find", p.page(p.find))
@@ -163,6 +171,7 @@ func New(c Config) (http.Handler, error) {
 	mux.HandleFunc("GET /ops/dead", p.page(p.dead))
 	mux.HandleFunc("GET /ops/unclaimed", p.page(p.unclaimed))
 	mux.HandleFunc("GET /ops/counters", p.page(p.counters))
+	mux.HandleFunc("GET /ops/api", p.page(p.api))
 	mux.HandleFunc("POST /ops/events/{id}/redeliver", p.page(p.redeliver))
 	mux.HandleFunc("GET /ops/ops.css", p.style)
 	mux.HandleFunc("/", p.page(func(context.Context, *http.Request) (view, error) {
@@ -302,7 +311,7 @@ func (p *panel) home(context.Context, *http.Request) (view, error) {
 		}
 		t.Bad = t.bad != nil && t.bad(v)
 	}
-	return view{title: "Payments", content: homePage(shown)}, nil
+	return view{title: "Payments", content: homePage(shown, len(p.OpenAPI) > 0)}, nil
 }
 
 // counter is one row of the counters' page.

@@ -78,7 +78,7 @@ func sessionLink(id string) markup.Node {
 	return el("a", attr("href", "/ops/sessions/"+url.PathEscape(id)), code(id))
 }
 
-func homePage(tiles []tile) markup.Node {
+func homePage(tiles []tile, api bool) markup.Node {
 	return group(
 		el("section", attr("class", "tiles"), markup.Each(tiles, func(t tile) markup.Node {
 			class := "tile"
@@ -91,7 +91,8 @@ func homePage(tiles []tile) markup.Node {
 		el("ul",
 			el("li", link("/ops/dead", "Webhooks given up"), text(": the shop's server refused them for three days.")),
 			el("li", link("/ops/unclaimed", "Unclaimed callbacks"), text(": signed by WZRDPAY, and of no session here.")),
-			el("li", link("/ops/counters", "Counters"), text(" of this replica since it started."))))
+			el("li", link("/ops/counters", "Counters"), text(" of this replica since it started.")),
+			markup.When(api, el("li", link("/ops/api", "API"), text(": both planes, every operation and object.")))))
 }
 
 // notFound says that a search has found nothing; "" = what was looked for is too long to repeat.
