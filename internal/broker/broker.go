@@ -59,6 +59,7 @@ type Broker struct {
 	joined  atomic.Bool   // this replica has had all that the others have, and has stored something
 	fatal   atomic.Pointer[error]
 	full    atomic.Bool // the disk is
+	failed  chan error  // see Failed
 
 	leases struct {
 		sync.Mutex
@@ -81,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (_ *Broker, err error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, mode: cfg.mode(), log: cfg.Logger, id: token(8), started: make(chan struct{})}
+	b := &Broker{cfg: cfg, mode: cfg.mode(), log: cfg.Logger, id: token(8), started: make(chan struct{}), failed: make(chan error, 1)}
 	b.cache = newCache(cfg.CacheBytes)
 	b.known = &versions{}
 	b.leases.byName = map[string]*lease{}
@@ -274,6 +275,22 @@ func (b *Broker) shutdown() {
 	}
 }
 
+// Failed gives an error when the store can only be brought back by a new process: a
+// write failed (the disk was filled to its last byte, or is breaking) and there is space
+// again, so that a start can succeed.
+func (b *Broker) Failed() <-chan error { return b.failed }
+
+// broken tells that the embedded engine has given up a file.
+func (b *Broker) broken() error {
+	if b.engine == nil {
+		return nil
+	}
+	if p := b.engine.broken.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
 // Ready tells whether a callback can be stored right now: by the leaders of its streams
 // and the majority behind them, and, on a single engine and before the first success, by
 // storing something. The error says what is missing.
@@ -289,6 +306,9 @@ func (b *Broker) Ready(ctx context.Context) error {
 	}
 	if b.full.Load() {
 		return errDiskFull
+	}
+	if err := b.broken(); err != nil {
+		return err
 	}
 	if !b.nc.IsConnected() {
 		return errNotConnected
@@ -429,6 +449,12 @@ func (b *Broker) checkDisk() {
 	full := ok && free < b.cfg.MinFreeBytes
 	if b.full.Swap(full) != full {
 		b.log.Warn("disk space", "accepting", !full, "free_bytes", free, "least_bytes", b.cfg.MinFreeBytes)
+	}
+	if err := b.broken(); err != nil && !full {
+		select {
+		case b.failed <- err:
+		default: // it was said
+		}
 	}
 }
 

@@ -580,6 +580,34 @@ func TestLog_Full(t *testing.T) {
 	}
 }
 
+// The engine keeps the error of a failed write for as long as it runs: the store is not
+// ready any more and says that it wants a new process.
+func TestFailed(t *testing.T) {
+	t.Parallel()
+	b := open(t, t.TempDir())
+	if err := b.Ready(t.Context()); err != nil {
+		t.Fatalf("Ready = %v", err)
+	}
+	select {
+	case err := <-b.Failed():
+		t.Fatalf("Failed gives %v before anything failed", err)
+	default:
+	}
+	b.Break()
+	if err := b.Ready(t.Context()); !errors.Is(err, checkout.ErrUnavailable) {
+		t.Errorf("Ready after a failed write = %v, want ErrUnavailable", err)
+	}
+	select {
+	case err := <-b.Failed():
+		if !errors.Is(err, checkout.ErrUnavailable) {
+			t.Errorf("Failed gives %v, want ErrUnavailable", err)
+		}
+	case <-t.Context().Done():
+	case <-time.After(30 * time.Second):
+		t.Error("Failed gives nothing after a failed write")
+	}
+}
+
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	b, err := broker.Open(t.Context(), broker.Config{Dir: t.TempDir(), MinFreeBytes: 1 << 60})

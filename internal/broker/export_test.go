@@ -20,6 +20,12 @@ func StartUnsynced(dir string) error {
 	return err
 }
 
+// Break lets the engine say what it says of a write that its disk refused.
+func (b *Broker) Break() {
+	(&serverLog{b.log, b.engine}).Errorf("JetStream failed to store a msg on stream '%s > %s': %v", "$G", logName(0), "no space left on device")
+	b.checkDisk()
+}
+
 // Leader names the leader of a stream and its number of copies.
 func (b *Broker) Leader(ctx context.Context, stream string) (leader string, replicas int) {
 	info, err := b.streamInfo(ctx, stream)
