@@ -56,5 +56,12 @@ func FormFields(form map[string][]string, service string) map[string]string {
 	return values
 }
 
+// Sign is what is drawn for a method of a category that has no logo: the path of an icon
+// on a grid of 24 by 24, to be stroked.
+func Sign(category string) string {
+	sign, _ := kind(category)
+	return sign
+}
+
 // Total is the session's amount as the page shows it.
 func (m *Model) Total() string { return m.total() }

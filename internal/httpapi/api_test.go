@@ -748,6 +748,20 @@ func TestFiles_Session(t *testing.T) {
 	}
 }
 
+// A page that wants a picture gets one, whatever became of the logo; others get the problem.
+func TestLogos_Missing(t *testing.T) {
+	t.Parallel()
+	w := open(t, nil)
+	a := w.do(request{path: "/widget/v1/logos/never_heard_of", header: map[string]string{"Sec-Fetch-Dest": "image"}})
+	if a.Code != 404 || a.Header().Get("Content-Type") != "image/svg+xml" || !strings.HasPrefix(a.text, "<svg ") || !strings.Contains(a.Header().Get("Content-Security-Policy"), "sandbox") {
+		t.Errorf("missing logo for a page = %d %v %s", a.Code, a.Header(), a.text)
+	}
+	a = w.do(request{path: "/widget/v1/logos/never_heard_of"})
+	if a.Code != 404 || !strings.HasPrefix(a.Header().Get("Content-Type"), "application/problem+json") {
+		t.Errorf("missing logo = %d %v, want a problem", a.Code, a.Header())
+	}
+}
+
 func TestLogos(t *testing.T) {
 	t.Parallel()
 	svg := `<svg xmlns="http://www.w3.org/2000/svg"/>`

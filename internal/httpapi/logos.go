@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"wzrdcheckout/internal/checkout"
+	"wzrdcheckout/internal/page"
 )
 
 // The bounds of the logo proxy.
@@ -130,6 +131,10 @@ func (l *logos) fetchable(address string) bool {
 func (a *API) getLogo(w http.ResponseWriter, r *http.Request) {
 	shareable(w.Header())
 	p, err := a.logos.get(r.Context(), r.PathValue("code"))
+	if err != nil && r.Header.Get("Sec-Fetch-Dest") == "image" {
+		a.noLogo(w, r, err)
+		return
+	}
 	if err != nil {
 		a.fail(w, r, err)
 		return
@@ -144,6 +149,24 @@ func (a *API) getLogo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = w.Write(p.data)
+}
+
+// noLogo answers a page that wants a picture with the sign of the method's kind: without
+// script nothing else takes the browser's sign of a broken picture away.
+func (a *API) noLogo(w http.ResponseWriter, r *http.Request, err error) {
+	category := ""
+	if a.cfg.Logos != nil {
+		if m, found := a.cfg.Logos.Method(r.Context(), r.PathValue("code")); found == nil {
+			category = m.Category
+		}
+	}
+	h := w.Header()
+	h.Add("Vary", "Sec-Fetch-Dest")
+	h.Set("Cache-Control", "public, max-age=60")
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("Content-Type", "image/svg+xml")
+	w.WriteHeader(describe(err, false).Status)
+	_, _ = w.Write(page.Sign(category))
 }
 
 // get gives the logo of a method. It returns ErrNotFound for a method without one and

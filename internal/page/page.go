@@ -209,6 +209,12 @@ func (s Site) document(lang string, right bool, next, title, head, body string) 
 		`</title><link rel="stylesheet" href="` + html.EscapeString(s.Look) + `">` + head + `</head><body><main>` + body + `</main></body></html>`)
 }
 
+// Sign is a picture for a method of a category that has no logo.
+func Sign(category string) []byte {
+	return []byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="24" height="24"><path d="` + widget.Sign(category) +
+		`" fill="none" stroke="#5b6270" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round"/></svg>`)
+}
+
 // FormFields takes the fields of one service, by key, out of the hosted page's form.
 func FormFields(form url.Values, service string) map[string]string {
 	return widget.FormFields(form, service)

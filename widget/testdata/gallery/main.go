@@ -2,6 +2,9 @@
 // behind it: for people who look at it and for the pictures of the tests.
 //
 //	go run ./widget/testdata/gallery -assets public/widget/v1
+//
+// Each state is at /<state>?lang=uk&theme=dark&layout=grid, at /nojs/<state> as a page
+// without script shows it, and all of them are side by side at /all?lang=uk&theme=dark.
 package main
 
 import (
@@ -10,6 +13,7 @@ import (
 	"fmt"
 	"html"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -42,7 +46,7 @@ func catalogue(many bool) ([]checkout.Service, map[string]checkout.Method) {
 	methods["usdt"] = checkout.Method{Code: "usdt", Category: "alternative", Name: text("Tether", "Tether")}
 	if many {
 		for i := range 222 {
-			add(fmt.Sprintf("bank%d", i), "online_banking", fmt.Sprintf("Example Bank No. %d", i+1), fmt.Sprintf("Банк прикладів № %d", i+1))
+			add(fmt.Sprintf("bank%d", i), []string{"online_banking", "digital_wallet", "prepaid_voucher", "mobile_payment"}[i%4], fmt.Sprintf("Example Bank No. %d", i+1), fmt.Sprintf("Банк прикладів № %d", i+1))
 		}
 	}
 	return list, methods
@@ -72,6 +76,15 @@ func states() []state {
 	part.ProcessedAmount = amount("100")
 	back := invoice("refunded", "ok")
 	back.RefundedAmount = amount("123.45")
+	eleven, elevenMethods := catalogue(true)
+	soon := base
+	soon.ExpiresAt = time.Now().Unix() + 890
+	var twelve []checkout.Field
+	for i, key := range []string{"payer_first_name", "payer_last_name", "email", "phone", "date_of_birth", "payer_address", "payer_city", "payer_zip_code", "payer_country", "account_number", "bic_number", "personal_id"} {
+		// One pattern does not compile, one takes for ever in an engine that goes back.
+		twelve = append(twelve, checkout.Field{Key: key, Label: text(strings.ReplaceAll(key, "_", " "), strings.ReplaceAll(key, "_", " ")), Required: i%3 != 2, Regexp: []string{"", "^(a+)+$", "[a-", "^.{1,40}$"}[i%4]})
+	}
+	form := append([]checkout.Service{{Code: "twelve_eur_hpp", Method: "payment_card", Flow: "hpp", Currency: "EUR", Fields: twelve}}, services[1:]...)
 	live := base
 	live.TestMode = false
 	hostile := map[string]checkout.Method{"x": {Code: "x", Category: "?", Name: checkout.Text{"en": "<img src=x onerror=alert(1)> \u202eevil " + strings.Repeat("very long name ", 18)}}}
@@ -79,7 +92,10 @@ func states() []state {
 		{"list", base, services, methods, false},
 		{"live", live, services, methods, false},
 		{"many", base, large, largeMethods, false},
+		{"eleven", base, eleven[:11], elevenMethods, false},
 		{"one", base, services[1:2], methods, false},
+		{"soon", soon, services, methods, false},
+		{"twelve", base, form, methods, false},
 		{"hostile", base, []checkout.Service{{Code: "x_eur", Method: "x", Currency: "EUR"}, services[0]}, hostile, false},
 		{"empty", base, []checkout.Service{}, methods, false},
 		{"failed", with(checkout.StatusFailed, invoice("process_failed", "insufficient_funds")), services, methods, false},
@@ -98,7 +114,7 @@ func states() []state {
 }
 
 func main() {
-	listen := flag.String("listen", "127.0.0.1:8090", "address")
+	listen := flag.String("listen", "127.0.0.1:8090", "address; port 0 takes a free one")
 	assets := flag.String("assets", "public/widget/v1", "folder of the built assets")
 	flag.Parse()
 	if err := serve(*listen, *assets); err != nil {
@@ -114,6 +130,11 @@ func serve(listen, assets string) error {
 		all[s.name] = s
 		names = append(names, s.name)
 	}
+	door, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	listen = door.Addr().String()
 	origin := "http://" + listen
 	find := func(r *http.Request) (state, string) {
 		name, lang, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), ":")
@@ -190,12 +211,12 @@ func serve(listen, assets string) error {
 	})
 	head := func(w http.ResponseWriter, theme string) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src "+origin+" 'wasm-unsafe-eval'; style-src "+origin+"; img-src "+origin+"; connect-src "+origin+" ws://"+listen+"; form-action "+origin+"; require-trusted-types-for 'script'; trusted-types 'none'")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src "+origin+" 'wasm-unsafe-eval'; style-src "+origin+"; img-src "+origin+"; connect-src "+origin+" ws://"+listen+"; frame-src "+origin+"; form-action "+origin+"; require-trusted-types-for 'script'; trusted-types 'none'")
 		fmt.Fprintf(w, `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><link rel="stylesheet" href="/gallery.css"><title>%s</title><body class="%s"><main>`, "gallery", html.EscapeString(theme))
 	}
 	mux.HandleFunc("GET /gallery.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css")
-		_, _ = w.Write([]byte(`body{margin:0;background:#f6f7f9}body.dark{background:#0e1013}main{display:block;max-width:30rem;margin:0 auto;padding:24px 16px}`))
+		_, _ = w.Write([]byte(`body{margin:0;background:#f6f7f9}body.dark{background:#0e1013}main{display:block;max-width:30rem;margin:0 auto;padding:24px 16px}body.all main{max-width:none;display:flex;flex-wrap:wrap;gap:16px}iframe{width:390px;height:720px;border:1px solid #8888;border-radius:8px}`))
 	})
 	mux.HandleFunc("GET /{state}", func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
@@ -225,12 +246,25 @@ func serve(listen, assets string) error {
 			fmt.Fprint(w, `<script async src="/widget/v1/checkout.js"></script>`)
 		}
 	})
+	mux.HandleFunc("GET /all", func(w http.ResponseWriter, r *http.Request) {
+		head(w, "all "+r.URL.Query().Get("theme"))
+		for _, n := range names {
+			fmt.Fprintf(w, `<iframe title="%s" src="/%s?%s"></iframe>`, n, n, html.EscapeString(r.URL.Query().Encode()))
+		}
+	})
+	mux.HandleFunc("GET /checkout/{id}/qr.svg", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "image/svg+xml")
+		_, _ = w.Write([]byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4"><path d="M0 0h2v2H0zM2 2h2v2H2z"/></svg>`))
+	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		head(w, "")
 		for _, n := range names {
 			fmt.Fprintf(w, `<p><a href="/%s">%s</a> <a href="/nojs/%s">without script</a></p>`, n, n, n)
 		}
+		for _, lang := range widget.Languages() {
+			fmt.Fprintf(w, `<a href="/all?lang=%s">%s</a> <a href="/all?lang=%s&amp;theme=dark">dark</a> `, lang, lang, lang)
+		}
 	})
 	log.Printf("gallery on %s", origin)
-	return (&http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}).ListenAndServe()
+	return (&http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}).Serve(door)
 }
