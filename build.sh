@@ -4,6 +4,7 @@
 # build.sh test       build, then every test, the browser's included
 # build.sh check      what CI runs: format, vet, lint, tidy, test, budget, clean tree
 # build.sh bench      build, then the measurements
+# build.sh soak       build, then hours of kills, power cuts and full disks (soak -h)
 # build.sh toolchain  puts the pinned TinyGo into the cache (Debian, as root)
 # build.sh fmt        formats the Go sources
 #
@@ -123,10 +124,16 @@ need_chromium() {
 	export CHECKOUT_BROWSER=required
 }
 
+# Power cuts need to know what was synced.
+need_strace() {
+	command -v strace >/dev/null || tools/apt-install.sh strace || say "no strace: power is not cut"
+}
+
 run_tests() {
 	local cgo=0 race='' how='without the race detector: no C compiler'
 	[ -e e2e/go.mod ] || die "e2e/ is missing"
 	need_chromium
+	need_strace
 	build
 	if command -v "$(go env CC)" >/dev/null; then
 		cgo=1 race=-race how='with the race detector'
@@ -194,6 +201,12 @@ toolchain() {
 	say "TinyGo $tinygo_version is in $tinygo_dir"
 }
 
+soak() {
+	need_strace
+	build
+	exec go run ./soak "$@"
+}
+
 bench() {
 	[ -d bench ] || die "bench/ is missing"
 	build
@@ -211,6 +224,7 @@ demo)
 test) run_tests ;;
 check) check ;;
 bench) bench "$@" ;;
+soak) soak "$@" ;;
 toolchain) toolchain ;;
 fmt)
 	tool=$(gofumpt)
