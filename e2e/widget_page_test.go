@@ -336,6 +336,48 @@ func TestMountFiftyTimes(t *testing.T) {
 	}
 }
 
+// The module collects no garbage; its memory stays bounded all the same, and what was
+// chosen and typed lives through its renewals.
+func TestMemoryBounded(t *testing.T) {
+	t.Parallel()
+	_, address, _ := embedded(t, "memory")
+	b := open(t)
+	b.visit(address)
+	b.await("the page", "window.mount")
+	evaluate[bool](b, `(() => {
+		const real = WebAssembly.instantiate;
+		window.memories = [];
+		WebAssembly.instantiate = async (...a) => { const r = await real(...a); memories.push((r.instance ?? r).exports.memory); return r; };
+		window.checkout = mount("#pay", { session });
+		return true;
+	})()`)
+	b.await("the widget to take over", live)
+	if !evaluate[bool](b, "memories.length == 1 && !!memories[0]") {
+		t.Skip("this build's module keeps its memory to itself: standard Go collects garbage")
+	}
+	b.click(row(sepa))
+	b.fill(payer, "Olena Demo")
+	evaluate[bool](b, `(window.rounds = 0, (async () => {
+		for (; rounds < 3000; rounds++) {
+			checkout.update({ appearance: { theme: rounds % 2 ? "dark" : "light" } });
+			if (rounds % 50 == 49) await new Promise((next) => setTimeout(next));
+		}
+	})(), true)`)
+	b.await("3,000 updates", "rounds == 3000")
+	most := evaluate[float64](b, "Math.max(...memories.map((m) => m.buffer.byteLength))")
+	renewed := evaluate[int](b, "memories.length - 1")
+	t.Logf("3,000 updates: at most %.1f MB, the module renewed %d times", most/1e6, renewed)
+	if most > 48e6 {
+		t.Errorf("the module grew to %.0f bytes", most)
+	}
+	if !evaluate[bool](b, `deep('`+payer+`').value == "Olena Demo" && checkout.state.service == "`+sepa+`" && deep(".wz").dataset.theme == "dark"`) {
+		t.Error("the renewed module lost what was chosen or typed")
+	}
+	b.fill(iban, "x")
+	b.click(button)
+	b.await("the renewed module to check", `deep(".error")`)
+}
+
 // Two at once, again on the same element, in a shop's own shadow root, markup that is
 // swapped under the widget, the script twice, options that do not exist.
 func TestPlaces(t *testing.T) {
@@ -460,9 +502,32 @@ func TestCountdown(t *testing.T) {
 	if said := evaluate[string](b, `deep(".said").textContent`); strings.Contains(said, "Time left") {
 		t.Errorf("announced %q with 14 minutes left", said)
 	}
+	b.visit(at + "/last")
+	b.await("the last minutes to be announced", `/^Time left: 4:\d\d$/.test(deep(".said").textContent)`)
+	once := evaluate[string](b, `deep(".said").textContent`)
+	b.await("the clock to run on", `deep(".ends").textContent != `+jsonText(t, once))
+	if said := evaluate[string](b, `deep(".said").textContent`); said != once {
+		t.Errorf("announced %q, then %q: want it said once", once, said)
+	}
 	b.visit(at + "/list") // an hour left
 	b.await("the list", live)
 	b.never("an hour is counted down", `deep(".ends").textContent`, 1500*time.Millisecond)
+}
+
+// A shopper's clock that is wrong does not change how much time is left, on a page of
+// another origin too.
+func TestCountdown_WrongClock(t *testing.T) {
+	t.Parallel()
+	_, address, _ := embedded(t, "clock")
+	b := open(t)
+	b.visit(address)
+	b.await("the page", "window.mount")
+	evaluate[bool](b, `(Date.now = ((now) => () => now() + 20 * 60e3)(Date.now), mount("#pay", { session, redirect: "manual" }), true)`)
+	b.await("the widget to take over", live)
+	b.click(row(card))
+	b.click(button)
+	b.await("the widget to wait", state("pending"))
+	b.await("the time left by the BFF's clock", `/^Time left: 5\d:\d\d$/.test(deep(".ends").textContent)`)
 }
 
 // 228 methods: the chosen row and its errors are in sight, wherever it stands.

@@ -5,8 +5,10 @@ var (
 	ParseTree = func(text string) *Node { return parseTree(text, nil) }
 	Reason    = reason
 	Keyboard  = keyboard
-	Codes     = []string{CodeNetwork, CodeLoad, CodeToken, CodeEnded, CodeOrigin, CodeNoMethods, CodeRequired, CodeField,
-		CodeService, CodeBusy, CodeLimited, CodePayment, CodeRedirect, CodeOption, CodeWidget}
+	Codes     = []string{
+		CodeNetwork, CodeLoad, CodeToken, CodeEnded, CodeOrigin, CodeNoMethods, CodeRequired, CodeField,
+		CodeService, CodeBusy, CodeLimited, CodePayment, CodeRedirect, CodeOption, CodeWidget,
+	}
 )
 
 // Drawn is the tree that the Host believes stands in the document of its i-th widget.

@@ -54,23 +54,25 @@ func ptr(s string) *checkout.Amount { a := checkout.MustAmount(s); return &a }
 
 func catalogue() ([]checkout.Service, map[string]checkout.Method) {
 	return []checkout.Service{
-			{Code: "card_eur_hpp", Method: "card", Flow: "hpp", Currency: "EUR"},
-			{Code: "sepa_eur_hpp", Method: "sepa", Flow: "hpp", Currency: "EUR", Fields: []checkout.Field{
-				{Key: "payer_name", Type: "string", Label: both("Account holder", "Власник рахунку"), Hint: both("As on the statement", "Як у виписці"), Required: true, Position: 1},
-				{Key: "iban_number", Type: "string", Label: both("IBAN", "IBAN"), Example: "DE89370400440532013000", Regexp: "^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$", Required: true, Position: 2},
-				{Key: "email", Type: "string", Label: both("E-mail", "Ел. пошта"), Regexp: "@", Position: 3},
-			}},
-			{Code: "usdt_hpp", Method: "usdt", Flow: "hpp", Currency: "USDT", AmountMin: ptr("10"), AmountMax: ptr("2500.5")},
-		}, map[string]checkout.Method{
-			"card": {Code: "card", Category: "payment_card", Name: both("Bank card", "Банківська картка"), Logo: "/logos/card"},
-			"sepa": {Code: "sepa", Category: "bank_transfer", Name: both("SEPA transfer", "Переказ SEPA"), Logo: "https://static.example/sepa.svg"},
-			"usdt": {Code: "usdt", Category: "alternative", Name: both("Tether", "Tether")},
-		}
+		{Code: "card_eur_hpp", Method: "card", Flow: "hpp", Currency: "EUR"},
+		{Code: "sepa_eur_hpp", Method: "sepa", Flow: "hpp", Currency: "EUR", Fields: []checkout.Field{
+			{Key: "payer_name", Type: "string", Label: both("Account holder", "Власник рахунку"), Hint: both("As on the statement", "Як у виписці"), Required: true, Position: 1},
+			{Key: "iban_number", Type: "string", Label: both("IBAN", "IBAN"), Example: "DE89370400440532013000", Regexp: "^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$", Required: true, Position: 2},
+			{Key: "email", Type: "string", Label: both("E-mail", "Ел. пошта"), Regexp: "@", Position: 3},
+		}},
+		{Code: "usdt_hpp", Method: "usdt", Flow: "hpp", Currency: "USDT", AmountMin: ptr("10"), AmountMax: ptr("2500.5")},
+	}, map[string]checkout.Method{
+		"card": {Code: "card", Category: "payment_card", Name: both("Bank card", "Банківська картка"), Logo: "/logos/card"},
+		"sepa": {Code: "sepa", Category: "bank_transfer", Name: both("SEPA transfer", "Переказ SEPA"), Logo: "https://static.example/sepa.svg"},
+		"usdt": {Code: "usdt", Category: "alternative", Name: both("Tether", "Tether")},
+	}
 }
 
 func open() checkout.Session {
-	return checkout.Session{ID: "cs_1", Status: checkout.StatusOpen, Revision: 1, ReferenceID: "ORDER-1", Amount: checkout.MustAmount("123.45"),
-		Currency: "EUR", Digits: 2, Flow: "charge", ExpiresAt: 1_800_000_000, Attempts: []checkout.Attempt{}}
+	return checkout.Session{
+		ID: "cs_1", Status: checkout.StatusOpen, Revision: 1, ReferenceID: "ORDER-1", Amount: checkout.MustAmount("123.45"),
+		Currency: "EUR", Digits: 2, Flow: "charge", ExpiresAt: 1_800_000_000, Attempts: []checkout.Attempt{},
+	}
 }
 
 func at(status checkout.Status, revision int64, v *checkout.Invoice) checkout.Session {
@@ -80,8 +82,10 @@ func at(status checkout.Status, revision int64, v *checkout.Invoice) checkout.Se
 }
 
 func invoice(status, resolution string) *checkout.Invoice {
-	return &checkout.Invoice{ID: "cpi_1", ReferenceID: "ORDER-1", Service: "card_eur_hpp", Status: status, Resolution: resolution,
-		Amount: checkout.MustAmount("123.45"), Currency: "EUR", Created: 1, Updated: 2}
+	return &checkout.Invoice{
+		ID: "cpi_1", ReferenceID: "ORDER-1", Service: "card_eur_hpp", Status: status, Resolution: resolution,
+		Amount: checkout.MustAmount("123.45"), Currency: "EUR", Created: 1, Updated: 2,
+	}
 }
 
 func encode(t testing.TB, v any) string {

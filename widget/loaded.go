@@ -13,8 +13,10 @@ func (m *Model) Loaded(s checkout.Session, services []checkout.Service, methods 
 	list := make([]choice, 0, len(services))
 	for _, e := range services {
 		method := methods[e.Method]
-		c := choice{code: e.Code, method: e.Method, currency: e.Currency, logo: method.Logo,
-			low: e.AmountMin, high: e.AmountMax, hidden: method.Hide}
+		c := choice{
+			code: e.Code, method: e.Method, currency: e.Currency, logo: method.Logo,
+			low: e.AmountMin, high: e.AmountMax, hidden: method.Hide,
+		}
 		c.sign, c.group = kind(method.Category)
 		c.call(method.Name.In(m.lang), method.Description)
 		for _, n := range method.Name {

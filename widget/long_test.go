@@ -50,8 +50,11 @@ func TestView_Groups(t *testing.T) {
 	}{
 		{"16 keep the merchant's order", few, fewMethods, widget.Options{}, "m0 m1 m2 m3 m4 m5 m6 m7 m8 m9 m10 m11 m12 m13 m14 m15"},
 		{"17 and more by kind", many, manyMethods, widget.Options{}, "#g.card m0 m3 m6 m9 m12 m15 #g.bank m1 m4 m7 m10 m13 m16 #g.wallet m2 m5 m8 m11 m14 m17"},
-		{"first stand above", many, manyMethods, widget.Options{First: []string{"m7", "m0_eur"}, Hide: []string{"m3", "m2", "m5", "m8", "m11", "m14", "m17_eur"}},
-			"m7 m0 #g.bank m1 m4 m10 m13 m16 #g.card m6 m9 m12 m15"},
+		{
+			"first stand above", many, manyMethods,
+			widget.Options{First: []string{"m7", "m0_eur"}, Hide: []string{"m3", "m2", "m5", "m8", "m11", "m14", "m17_eur"}},
+			"m7 m0 #g.bank m1 m4 m10 m13 m16 #g.card m6 m9 m12 m15",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -84,13 +84,17 @@ func (c *copier) list(p *[]string) {
 
 func (c *copier) model(m *Model) {
 	o := m.o
-	for _, p := range [...]*string{&o.Base, &o.Locale, &o.Theme, &o.Layout, &o.Redirect, &o.Selected, &o.Token,
+	for _, p := range [...]*string{
+		&o.Base, &o.Locale, &o.Theme, &o.Layout, &o.Redirect, &o.Selected, &o.Token,
 		&m.lang, (*string)(&m.texts), &m.problem, &m.raw, &m.offer, &m.names, &m.chosen, &m.notice, &m.query, &m.said,
-		&m.attempt, &m.sent, (*string)(&m.told.status), &m.told.service, &m.told.state} {
+		&m.attempt, &m.sent, (*string)(&m.told.status), &m.told.service, &m.told.state,
+	} {
 		c.s(p)
 	}
-	for _, p := range [...]*bool{&o.Hosted, &o.ReadOnly, &m.live, &m.retry, &m.resent, &m.away, &m.checking,
-		&m.told.ready, &m.told.complete, &m.line.stopped} {
+	for _, p := range [...]*bool{
+		&o.Hosted, &o.ReadOnly, &m.live, &m.retry, &m.resent, &m.away, &m.checking,
+		&m.told.ready, &m.told.complete, &m.line.stopped,
+	} {
 		c.flag(p)
 	}
 	step := int64(m.phase)
@@ -110,7 +114,7 @@ func (c *copier) model(m *Model) {
 	}
 	chosen := m.chosen
 	m.arrive(session(ParseJSON(m.raw)), choices(ParseJSON(m.offer), ParseJSON(m.names), m.lang))
-	m.chosen, m.phase = chosen, phase(step)
+	m.chosen, m.phase = chosen, phase(step) //nolint:gosec // one of five, as Save wrote it
 	for i := 0; i+1 < len(errs); i += 2 {
 		m.errs = append(m.errs, checkout.FieldError{Field: errs[i], Code: errs[i+1]})
 	}

@@ -278,7 +278,7 @@ func TestTextsChecks(t *testing.T) {
 	}{
 		"plain":                 {"de", "Erneut versuchen", true},
 		"placeholder":           {"ru", "Оплатить {amount}", true},
-		"zero width non-joiner": {"fa", "روش‌های پرداخت", true},
+		"zero width non-joiner": {"fa", "روش\u200cهای پرداخت", true},
 		"markup":                {"de", "<b>Neu</b>", false},
 		"entity":                {"de", "A &amp; B", false},
 		"leading blank":         {"de", " Neu", false},

@@ -157,8 +157,18 @@ func TestUpdate_Line(t *testing.T) {
 		code  int
 		again bool
 	}{
-		{1000, true}, {1001, true}, {1006, true}, {1011, true}, {4000, true}, {4001, true}, {4499, true},
-		{4501, false}, {4502, false}, {4503, false}, {4777, false}, {4999, false},
+		{1000, true},
+		{1001, true},
+		{1006, true},
+		{1011, true},
+		{4000, true},
+		{4001, true},
+		{4499, true},
+		{4501, false},
+		{4502, false},
+		{4503, false},
+		{4777, false},
+		{4999, false},
 	} {
 		s := play(t, widget.Options{}).loaded(open()).on("opened", "", 0, "")
 		s.log.Reset()
@@ -190,9 +200,11 @@ func FuzzUpdate(f *testing.F) {
 	v := func(status checkout.Status, revision int64, w string) checkout.Session {
 		return at(status, revision, invoice(w, "ok"))
 	}
-	list := []checkout.Session{open(), v(checkout.StatusPending, 3, "process_pending"), v(checkout.StatusFailed, 4, "process_failed"),
+	list := []checkout.Session{
+		open(), v(checkout.StatusPending, 3, "process_pending"), v(checkout.StatusFailed, 4, "process_failed"),
 		v(checkout.StatusPending, 5, "process_pending"), v(checkout.StatusPaid, 6, "processed"), v(checkout.StatusOpen, 7, "created"),
-		v(checkout.StatusExpired, 8, "expired"), v(checkout.StatusRefunded, 9, "refunded"), at(checkout.StatusCreating, 2, nil)}
+		v(checkout.StatusExpired, 8, "expired"), v(checkout.StatusRefunded, 9, "refunded"), at(checkout.StatusCreating, 2, nil),
+	}
 	type event struct {
 		kind, name string
 		code       int
@@ -200,17 +212,42 @@ func FuzzUpdate(f *testing.F) {
 	}
 	events := []event{
 		{"load", "", 200, encode(f, map[string]any{"session": open(), "services": services, "methods": methods})},
-		{"load", "", 503, ""}, {"load", "", 200, encode(f, map[string]any{"session": list[1]})},
+		{"load", "", 503, ""},
+		{"load", "", 200, encode(f, map[string]any{"session": list[1]})},
 		{"answer", "load", 200, encode(f, map[string]any{"session": list[2], "services": few, "methods": methods, "locale": "uk", "texts": widget.Texts("uk")})},
 		{"answer", "load", 401, "{}"},
-		{"choose", "card_eur_hpp", 0, ""}, {"choose", "sepa_eur_hpp", 0, ""}, {"choose", "none", 0, ""},
-		{"input", "field.sepa_eur_hpp.payer_name", 0, "Ada"}, {"input", "field.sepa_eur_hpp.iban_number", 0, "DE89370400440532013000"},
-		{"submit", "", 0, ""}, {"submit", "", 0, ""}, {"answer", "pay", 201, paid(f, list[1])}, {"answer", "pay", 200, paid(f, list[4])},
-		{"answer", "pay", 0, ""}, {"answer", "pay", 409, encode(f, map[string]any{"session": list[3]})}, {"answer", "pay", 422, `{"errors":{"payer_name":{"code":"refused"}}}`},
-		{"opened", "", 0, ""}, {"closed", "", 1006, ""}, {"closed", "", 4502, ""}, {"closed", "", 4000, ""},
-		{"timer", "line", 0, ""}, {"timer", "news", 0, ""}, {"timer", "leave", 0, ""}, {"act", "continue", 0, ""}, {"act", "retry", 0, ""}, {"act", "restart", 0, ""},
-		{"answer", "poll", 204, ""}, {"answer", "check", 200, encode(f, list[4])}, {"online", "", 0, ""}, {"hidden", "", 0, ""}, {"visible", "", 0, ""}, {"show", "", 0, ""},
-		{"input", "query", 0, "bank"}, {"input", "query", 0, ""}, {"blur", "field.sepa_eur_hpp.payer_name", 0, ""}, {"update", "", 0, `{"appearance":{"theme":"dark","layout":"grid"}}`},
+		{"choose", "card_eur_hpp", 0, ""},
+		{"choose", "sepa_eur_hpp", 0, ""},
+		{"choose", "none", 0, ""},
+		{"input", "field.sepa_eur_hpp.payer_name", 0, "Ada"},
+		{"input", "field.sepa_eur_hpp.iban_number", 0, "DE89370400440532013000"},
+		{"submit", "", 0, ""},
+		{"submit", "", 0, ""},
+		{"answer", "pay", 201, paid(f, list[1])},
+		{"answer", "pay", 200, paid(f, list[4])},
+		{"answer", "pay", 0, ""},
+		{"answer", "pay", 409, encode(f, map[string]any{"session": list[3]})},
+		{"answer", "pay", 422, `{"errors":{"payer_name":{"code":"refused"}}}`},
+		{"opened", "", 0, ""},
+		{"closed", "", 1006, ""},
+		{"closed", "", 4502, ""},
+		{"closed", "", 4000, ""},
+		{"timer", "line", 0, ""},
+		{"timer", "news", 0, ""},
+		{"timer", "leave", 0, ""},
+		{"act", "continue", 0, ""},
+		{"act", "retry", 0, ""},
+		{"act", "restart", 0, ""},
+		{"answer", "poll", 204, ""},
+		{"answer", "check", 200, encode(f, list[4])},
+		{"online", "", 0, ""},
+		{"hidden", "", 0, ""},
+		{"visible", "", 0, ""},
+		{"show", "", 0, ""},
+		{"input", "query", 0, "bank"},
+		{"input", "query", 0, ""},
+		{"blur", "field.sepa_eur_hpp.payer_name", 0, ""},
+		{"update", "", 0, `{"appearance":{"theme":"dark","layout":"grid"}}`},
 	}
 	for _, s := range list {
 		events = append(events, event{"frame", "", 0, frame(f, s)})
@@ -371,8 +408,15 @@ func TestNegotiate(t *testing.T) {
 		wanted []string
 		want   string
 	}{
-		{nil, "en"}, {[]string{""}, "en"}, {[]string{"uk-UA"}, "uk"}, {[]string{"", "xx", "ru"}, "ru"}, {[]string{"UK"}, "uk"},
-		{[]string{"de;q=0.5, uk;q=0.9, en;q=0.1"}, "uk"}, {[]string{"xx, *;q=0.5"}, "en"}, {[]string{"uk;q=0, de"}, "de"}, {[]string{"../../etc"}, "en"},
+		{nil, "en"},
+		{[]string{""}, "en"},
+		{[]string{"uk-UA"}, "uk"},
+		{[]string{"", "xx", "ru"}, "ru"},
+		{[]string{"UK"}, "uk"},
+		{[]string{"de;q=0.5, uk;q=0.9, en;q=0.1"}, "uk"},
+		{[]string{"xx, *;q=0.5"}, "en"},
+		{[]string{"uk;q=0, de"}, "de"},
+		{[]string{"../../etc"}, "en"},
 	} {
 		if got := widget.Negotiate(c.wanted...); got != c.want {
 			t.Errorf("Negotiate(%q) = %q, want %q", c.wanted, got, c.want)

@@ -253,7 +253,7 @@ func (p *parser) hex() (r rune) {
 			p.bad = true
 			return 0
 		}
-		r = r<<4 | rune(d)
+		r = r<<4 | rune(d) //nolint:gosec // at most 15
 		p.i++
 	}
 	return r

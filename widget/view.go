@@ -173,9 +173,10 @@ func (d *drawing) form() {
 		label = "verify"
 	}
 	label = fill(d.texts.get(label), "amount", d.total())
-	if d.phase == leaving {
+	switch d.phase {
+	case leaving:
 		label = d.texts.get("leaving")
-	} else if d.phase == sending {
+	case sending:
 		label = d.texts.get("sending")
 	}
 	d.button(label)

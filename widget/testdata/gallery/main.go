@@ -79,6 +79,8 @@ func states() []state {
 	eleven, elevenMethods := catalogue(true)
 	soon := base
 	soon.ExpiresAt = time.Now().Unix() + 890
+	last := base
+	last.ExpiresAt = time.Now().Unix() + 299
 	var twelve []checkout.Field
 	for i, key := range []string{"payer_first_name", "payer_last_name", "email", "phone", "date_of_birth", "payer_address", "payer_city", "payer_zip_code", "payer_country", "account_number", "bic_number", "personal_id"} {
 		// One pattern does not compile, one takes for ever in an engine that goes back.
@@ -95,6 +97,7 @@ func states() []state {
 		{"eleven", base, eleven[:11], elevenMethods, false},
 		{"one", base, services[1:2], methods, false},
 		{"soon", soon, services, methods, false},
+		{"last", last, services, methods, false},
 		{"twelve", base, form, methods, false},
 		{"hostile", base, []checkout.Service{{Code: "x_eur", Method: "x", Currency: "EUR"}, services[0]}, hostile, false},
 		{"empty", base, []checkout.Service{}, methods, false},
