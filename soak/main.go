@@ -85,7 +85,7 @@ func run(ctx context.Context) error {
 	catalogue := flag.String("catalogue", found(filepath.Join("..", "shared", "data", "openfintech.json")), "OpenFinTech catalogue")
 	keep := flag.String("dir", "", "work there and leave everything (default: a new folder, removed when all is well)")
 	flag.Usage = func() {
-		fmt.Fprintf(flag.CommandLine.Output(), "soak [flags] [trial …]; trials: %s\n", strings.Join(names(), " "))
+		_, _ = fmt.Fprintf(flag.CommandLine.Output(), "soak [flags] [trial …]; trials: %s\n", strings.Join(names(), " "))
 		flag.PrintDefaults()
 	}
 	flag.Parse()

@@ -104,7 +104,7 @@ func Endpoint(ctx context.Context, cfg EndpointConfig) error {
 	}
 	for _, e := range events {
 		if e.State != "delivered" {
-			if _, err := programs[0].insist(ctx, http.MethodPost, "http://"+programs[0].private+"/v1/events/"+e.ID+"/redeliver", MerchantKey, []byte("{}"), nil); err != nil {
+			if err := programs[0].insist(ctx, http.MethodPost, "http://"+programs[0].private+"/v1/events/"+e.ID+"/redeliver", MerchantKey, []byte("{}"), nil); err != nil {
 				return fmt.Errorf("redeliver: %w", err)
 			}
 		}

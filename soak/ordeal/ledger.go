@@ -267,8 +267,8 @@ func (h *handle) wrote(at, n int64) {
 		h.over++
 	}
 	h.size = max(h.size, at+n)
-	if h.sync && at <= h.file.synced {
-		h.file.synced = max(h.file.synced, at+n)
+	if h.sync && at <= h.synced {
+		h.synced = max(h.synced, at+n)
 	}
 }
 

@@ -35,7 +35,7 @@ func Build(ctx context.Context, root, dir string, flags ...string) (string, erro
 		return "", fmt.Errorf("find folder: %w", err)
 	}
 	args := append([]string{"build", "-o", bin}, flags...)
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/bff")...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/bff")...) //nolint:gosec // of our own tree
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build bff: %w: %s", err, out)
@@ -187,7 +187,7 @@ func child(pid int, ended <-chan struct{}) (int, error) {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 		if fields := strings.Fields(string(text)); err == nil && len(fields) == 1 {
 			// strace forks before it executes; until then the child is another strace.
-			name, err := os.ReadFile("/proc/" + fields[0] + "/comm")
+			name, err := os.ReadFile("/proc/" + fields[0] + "/comm") //nolint:gosec // the kernel's own number
 			if err == nil && strings.TrimSpace(string(name)) == "bff" {
 				return strconv.Atoi(fields[0])
 			}

@@ -231,10 +231,10 @@ const (
 func write(w io.Writer, op byte, payload []byte) error {
 	head := []byte{0x80 | op}
 	if len(payload) < 126 {
-		head = append(head, 0x80|byte(len(payload)))
+		head = append(head, 0x80|byte(len(payload))) //nolint:gosec // less than 126
 	} else {
 		head = append(head, 0x80|126)
-		head = binary.BigEndian.AppendUint16(head, uint16(len(payload)))
+		head = binary.BigEndian.AppendUint16(head, uint16(len(payload))) //nolint:gosec // a hello has a few hundred
 	}
 	var mask [4]byte
 	_, _ = rand.Read(mask[:]) // never fails (crypto/rand)

@@ -115,32 +115,27 @@ func (p *Program) call(ctx context.Context, method, address, key string, body []
 }
 
 // insist makes a call again and again while there is no answer, or one that says "later".
-func (p *Program) insist(ctx context.Context, method, address, key string, body []byte, into any) (int, error) {
+func (p *Program) insist(ctx context.Context, method, address, key string, body []byte, into any) error {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		status, text, err := p.call(ctx, method, address, key, body)
-		if err == nil && status < 500 && status != http.StatusTooManyRequests {
-			if into != nil && status < 300 {
-				if err := json.Unmarshal(text, into); err != nil {
-					return status, fmt.Errorf("read answer of %s: %w: %.200s", address, err, text)
-				}
-				return status, nil
+		switch {
+		case errors.Is(err, errEnded):
+			return err
+		case err != nil:
+		case status < 300 && into == nil:
+			return nil
+		case status < 300:
+			if err := json.Unmarshal(text, into); err != nil {
+				return fmt.Errorf("read answer of %s: %w: %.200s", address, err, text)
 			}
-			if status >= 300 {
-				return status, fmt.Errorf("%s %s: %d: %.300s", method, address, status, text)
-			}
-			return status, nil
-		}
-		if err == nil && status == http.StatusInternalServerError {
-			return status, fmt.Errorf("%s %s: 500, which nothing may get: %.300s", method, address, text)
-		}
-		if errors.Is(err, errEnded) {
-			return 0, err
+			return nil
+		case status <= http.StatusInternalServerError && status != http.StatusTooManyRequests: // nothing may get a 500
+			return fmt.Errorf("%s %s: %d: %.300s", method, address, status, text)
+		default:
+			err = fmt.Errorf("%d: %.300s", status, text)
 		}
 		if pause(ctx, wait) != nil {
-			if err == nil {
-				err = fmt.Errorf("%d: %.300s", status, text)
-			}
-			return 0, fmt.Errorf("%s %s: %w after %w", method, address, ctx.Err(), err)
+			return fmt.Errorf("%s %s: %w after %w", method, address, ctx.Err(), err)
 		}
 	}
 }
@@ -150,7 +145,7 @@ func (p *Program) open(ctx context.Context, reference, amount, currency string) 
 	body := fmt.Appendf(nil, `{"reference_id":%q,"amount":%s,"currency":%q,"description":"Lamp","return_url":"https://shop.example/thanks","customer":{"reference_id":"c-%s","email":"olena@example.com"}}`,
 		reference, amount, currency, reference)
 	var o opened
-	_, err := p.insist(ctx, http.MethodPost, "http://"+p.private+"/v1/sessions", MerchantKey, body, &o)
+	err := p.insist(ctx, http.MethodPost, "http://"+p.private+"/v1/sessions", MerchantKey, body, &o)
 	if err != nil {
 		return o, fmt.Errorf("open session: %w", err)
 	}
@@ -159,7 +154,7 @@ func (p *Program) open(ctx context.Context, reference, amount, currency string) 
 
 func (p *Program) session(ctx context.Context, id string) (session, error) {
 	var v session
-	_, err := p.insist(ctx, http.MethodGet, "http://"+p.private+"/v1/sessions/"+id, MerchantKey, nil, &v)
+	err := p.insist(ctx, http.MethodGet, "http://"+p.private+"/v1/sessions/"+id, MerchantKey, nil, &v)
 	if err != nil {
 		return v, fmt.Errorf("read session: %w", err)
 	}
@@ -171,7 +166,7 @@ func (p *Program) byReference(ctx context.Context, reference string) ([]session,
 	var v struct {
 		Data []session `json:"data"`
 	}
-	_, err := p.insist(ctx, http.MethodGet, "http://"+p.private+"/v1/sessions?reference_id="+url.QueryEscape(reference), MerchantKey, nil, &v)
+	err := p.insist(ctx, http.MethodGet, "http://"+p.private+"/v1/sessions?reference_id="+url.QueryEscape(reference), MerchantKey, nil, &v)
 	if err != nil {
 		return nil, fmt.Errorf("find session: %w", err)
 	}
@@ -180,7 +175,7 @@ func (p *Program) byReference(ctx context.Context, reference string) ([]session,
 
 func (p *Program) checkout(ctx context.Context, token string) (view, error) {
 	var v view
-	_, err := p.insist(ctx, http.MethodGet, p.PublicURL()+"/v1/checkout", token, nil, &v)
+	err := p.insist(ctx, http.MethodGet, p.PublicURL()+"/v1/checkout", token, nil, &v)
 	if err != nil {
 		return v, fmt.Errorf("read checkout: %w", err)
 	}
@@ -227,7 +222,7 @@ func (p *Program) events(ctx context.Context) ([]event, error) {
 			Data []event `json:"data"`
 			Next *string `json:"next"`
 		}
-		if _, err := p.insist(ctx, http.MethodGet, "http://"+p.private+"/v1/events?limit=100&after="+url.QueryEscape(after), MerchantKey, nil, &list); err != nil {
+		if err := p.insist(ctx, http.MethodGet, "http://"+p.private+"/v1/events?limit=100&after="+url.QueryEscape(after), MerchantKey, nil, &list); err != nil {
 			return nil, fmt.Errorf("read events: %w", err)
 		}
 		all = append(all, list.Data...)

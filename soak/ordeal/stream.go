@@ -280,6 +280,9 @@ func (s *stream) ends(ctx context.Context) error {
 		if err := s.applied(ctx); err != nil {
 			return fmt.Errorf("after end %d: %w", end+1, err)
 		}
+		if s.found.err() != nil {
+			return fmt.Errorf("broken by end %d", end+1) // what is lost stays lost
+		}
 	}
 	if s.PowerCut {
 		s.Log("%d power cuts took %d bytes of %d files; %d times bytes were overwritten that could have come back", s.Ends, took.Bytes, took.Files, took.Overwritten)
