@@ -82,6 +82,7 @@ func TestPlanes(t *testing.T) {
 		{"merchant API", d.API() + "/v1/services", d.MerchantKey(), 200},
 		{"operations without key", d.API() + "/ops/", "", 401},
 		{"operations", d.API() + "/ops/", d.MerchantKey(), 200},
+		{"the API for people", d.API() + "/ops/api", d.MerchantKey(), 200},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if got := status(t, row.address, row.key); got != row.want {
