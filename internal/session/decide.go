@@ -219,6 +219,11 @@ func (r *record) observe(v checkout.Invoice, source string, now int64) (outcome 
 		return otherInvoice
 	default:
 		merged := checkout.Merge(*before, v)
+		if before.Redirect != nil {
+			// WZRDPAY names another page in an answer to a look-up than in that to the
+			// creation; every click and every tab goes where the first one went.
+			merged.Redirect = before.Redirect
+		}
 		if checkout.Equal(merged, *before) {
 			return same
 		}

@@ -597,6 +597,29 @@ func TestPay_IdempotencyKey(t *testing.T) {
 	})
 }
 
+// Answers to look-ups name another page than the creation did; a second click goes where
+// the first one went.
+func TestPay_SameRedirectAfterRefresh(t *testing.T) {
+	t.Parallel()
+	for _, other := range []string{"https://a.example/earlier-in-the-alphabet", "https://zz.example/later"} {
+		w := newWorld()
+		s := w.service(t)
+		v := create(t, s, order("order"))
+		first, err := s.Pay(t.Context(), v.ID, card)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.psp.byRef["order"].Redirect = &checkout.Redirect{Method: "GET", URL: other}
+		if _, err := s.Refresh(t.Context(), first.Session.Invoice.ID); err != nil {
+			t.Fatal(err)
+		}
+		again, err := s.Pay(t.Context(), v.ID, card)
+		if err != nil || again.Redirect.URL != first.Redirect.URL {
+			t.Errorf("Pay() after a look-up that named %s = %+v, %v, want %s", other, again.Redirect, err, first.Redirect.URL)
+		}
+	}
+}
+
 func TestPay_Redirect(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
