@@ -265,7 +265,8 @@ func (s *Server) FailNext(op string, fault Fault, times int) error {
 	known := slices.ContainsFunc(knobs, func(k struct {
 		name Fault
 		of   func(*Faults) *float64
-	}) bool {
+	},
+	) bool {
 		return k.name == fault
 	})
 	if !known || times < 1 || !slices.Contains(operations, op) {
