@@ -168,7 +168,7 @@ func stableID(name string) string {
 	var out [16]byte
 	for i := range out {
 		h := fnv.New64a()
-		fmt.Fprintf(h, "%d/%s", i, name)
+		_, _ = fmt.Fprintf(h, "%d/%s", i, name)
 		out[i] = letters[h.Sum64()>>8%uint64(len(letters))]
 	}
 	return string(out[:])

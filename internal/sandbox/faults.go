@@ -193,7 +193,7 @@ func (s *Server) rollLocked(op, subject string) plan {
 	s.rolls[key] = n + 1
 	h := fnv.New64a()
 	h.Write([]byte(key + "\x00" + strconv.FormatUint(n, 10)))
-	p := plan{on: map[Fault]bool{}, faults: s.faults, rng: rand.New(rand.NewPCG(s.faults.Seed, h.Sum64()))}
+	p := plan{on: map[Fault]bool{}, faults: s.faults, rng: rand.New(rand.NewPCG(s.faults.Seed, h.Sum64()))} //nolint:gosec // luck that can be repeated
 	for _, k := range knobs {
 		// One throw for each knob, so that turning one leaves the others' luck alone.
 		if p.rng.Float64() < *k.of(&p.faults) {

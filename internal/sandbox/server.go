@@ -121,7 +121,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if s.cfg.ControlListen != "" {
 		cl, err := lc.Listen(ctx, "tcp", s.cfg.ControlListen)
 		if err != nil {
-			ln.Close()
+			_ = ln.Close()
 			return fmt.Errorf("sandbox: ControlListen: %w", err)
 		}
 		s.control = cl.Addr().String()
