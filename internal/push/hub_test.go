@@ -340,8 +340,10 @@ func TestHub_Refuses(t *testing.T) {
 	})
 	w.store.change("cs_a")
 	try := func(header http.Header) int {
-		_, r, err := (&websocket.Dialer{}).Dial(w.url, header)
+		c, r, err := (&websocket.Dialer{}).Dial(w.url, header)
 		if err == nil {
+			// Held until the end: the collector closes a connection that nobody has.
+			t.Cleanup(func() { _ = c.Close() })
 			return http.StatusSwitchingProtocols
 		}
 		return r.StatusCode
