@@ -53,7 +53,7 @@ func both(en, uk string) checkout.Text { return checkout.Text{"en": en, "uk": uk
 func ptr(s string) *checkout.Amount { a := checkout.MustAmount(s); return &a }
 
 func catalogue() ([]checkout.Service, map[string]checkout.Method) {
-	return []checkout.Service{
+	services := []checkout.Service{
 		{Code: "card_eur_hpp", Method: "card", Flow: "hpp", Currency: "EUR"},
 		{Code: "sepa_eur_hpp", Method: "sepa", Flow: "hpp", Currency: "EUR", Fields: []checkout.Field{
 			{Key: "payer_name", Type: "string", Label: both("Account holder", "Власник рахунку"), Hint: both("As on the statement", "Як у виписці"), Required: true, Position: 1},
@@ -61,11 +61,13 @@ func catalogue() ([]checkout.Service, map[string]checkout.Method) {
 			{Key: "email", Type: "string", Label: both("E-mail", "Ел. пошта"), Regexp: "@", Position: 3},
 		}},
 		{Code: "usdt_hpp", Method: "usdt", Flow: "hpp", Currency: "USDT", AmountMin: ptr("10"), AmountMax: ptr("2500.5")},
-	}, map[string]checkout.Method{
+	}
+	methods := map[string]checkout.Method{
 		"card": {Code: "card", Category: "payment_card", Name: both("Bank card", "Банківська картка"), Logo: "/logos/card"},
 		"sepa": {Code: "sepa", Category: "bank_transfer", Name: both("SEPA transfer", "Переказ SEPA"), Logo: "https://static.example/sepa.svg"},
 		"usdt": {Code: "usdt", Category: "alternative", Name: both("Tether", "Tether")},
 	}
+	return services, methods
 }
 
 func open() checkout.Session {

@@ -1,6 +1,6 @@
 package widget
 
-// The line to the BFF: a WebSocket (design section 5), and a long poll where sockets do
+// The line to the BFF: a WebSocket (checkout.v1), and a long poll where sockets do
 // not come through.
 const (
 	lineOff     = iota // waiting for a timer, or for nothing

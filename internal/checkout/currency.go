@@ -1,6 +1,6 @@
 package checkout
 
-// DefaultDigits is what a currency outside the table may carry at most (design section 9).
+// DefaultDigits is what a currency outside the table may carry at most (docs/server.md).
 const DefaultDigits = 8
 
 // CurrencyDigits gives the decimals of a currency's amounts, 0 to 9. Known tells whether

@@ -82,7 +82,7 @@ func Invalid(fields ...FieldError) *Error {
 }
 
 // Directive is what the vendor's page tells a client to do after a call did not
-// succeed (seed.txt, "HTTP status codes used in responses").
+// succeed (docs/wzrdpay-codes.md).
 type Directive uint8
 
 // The directives, in the words of the attempt that has to act on them.

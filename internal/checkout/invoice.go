@@ -97,7 +97,7 @@ const (
 	paid                       // processed, verified, and everything that can follow
 )
 
-// word is what one of WZRDPAY's statuses means to us (wzrdpay-api.md section 4).
+// word is what one of WZRDPAY's statuses means to us (the status list of WZRDPAY and of the platform behind it).
 type word struct {
 	phase phase
 	rank  uint8 // breaks ties within one second; later in the life of an invoice is greater

@@ -3,7 +3,7 @@ package checkout
 // Status is a session's status, derived in one place: Derive.
 type Status string
 
-// The session's statuses (design section 4).
+// The session's statuses (docs/webhooks.md).
 const (
 	StatusOpen              Status = "open"
 	StatusCreating          Status = "creating"
@@ -31,7 +31,7 @@ func (s Status) Settled() bool {
 // Payable tells whether a new attempt may begin, the session's end apart.
 func (s Status) Payable() bool { return s == StatusOpen || s == StatusFailed }
 
-// Announced tells whether reaching the status is a webhook to the shop (design section 4);
+// Announced tells whether reaching the status is a webhook to the shop (docs/webhooks.md);
 // its type is then "session." + the status.
 func (s Status) Announced() bool { return s != StatusOpen && s != StatusCreating && s != "" }
 

@@ -22,7 +22,7 @@ import (
 const (
 	merchantBody = 256 << 10
 	browserBody  = 64 << 10
-	callbackBody = 1 << 20 // design section 6
+	callbackBody = 1 << 20 // docs/openapi.json
 )
 
 // API is both planes.

@@ -318,7 +318,7 @@ func (a *API) postCallback(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"status":"stored"}`))
 	case errors.Is(err, checkout.ErrInvalid):
 		p := describe(err, false)
-		p.Status, p.Title = errBadJSON.status, errBadJSON.title // design section 6
+		p.Status, p.Title = errBadJSON.status, errBadJSON.title // docs/openapi.json
 		a.problem(w, p)
 	case errors.Is(err, checkout.ErrTimeout), errors.Is(err, checkout.ErrLimited), errors.Is(err, context.DeadlineExceeded):
 		p := describe(err, false)

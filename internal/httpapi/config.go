@@ -15,7 +15,7 @@ import (
 	"wzrdcheckout/internal/checkout"
 )
 
-// The scopes of a session token (design section 5).
+// The scopes of a session token.
 const (
 	ScopePay    = "pay"
 	ScopeStatus = "status"

@@ -135,7 +135,7 @@ var (
 	jsonType   = []string{"application/json"}
 )
 
-// routeCallback is the callback plane (design section 6).
+// routeCallback is where WZRDPAY calls back.
 const routeCallback = "POST /v1/callbacks/wzrdpay"
 
 // access logs a request by its route: paths hold session IDs and queries hold tokens.

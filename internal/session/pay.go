@@ -26,7 +26,7 @@ const (
 	// rounds is how often one owner asks WZRDPAY to create before it lets go.
 	rounds = 3
 	// An invoice lives until the session's end, at least 15 minutes and at most 47 hours:
-	// inside the vendor's 14 minutes to 2 days, clocks apart (design section 9).
+	// inside the vendor's 14 minutes to 2 days, clocks apart (docs/server.md).
 	minInvoice = 15 * 60
 	maxInvoice = 47 * 3600
 	maxKey     = 255
@@ -403,7 +403,7 @@ func (s *Service) finish(parent context.Context, r *record, owner string, taken 
 			case taken && r.ended(s.now()):
 				return s.drop(ctx, r.ID, owner, "session_ended", nil)
 			case badRequests == rounds:
-				// A bad request whose invoice is not there failed (seed.txt, 400).
+				// A bad request whose invoice is not there failed (docs/wzrdpay-codes.md, 400).
 				return s.drop(ctx, r.ID, owner, "bad_request", definite(taken, refusal(last)))
 			}
 		}

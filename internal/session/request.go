@@ -28,7 +28,7 @@ const (
 	maxFields   = 50
 )
 
-// NewSession is the body of POST /v1/sessions (design section 4). The zero value of an
+// NewSession is the body of POST /v1/sessions (docs/server.md). The zero value of an
 // optional member means absent. Metadata, GatewayOptions and Options are JSON objects.
 type NewSession struct {
 	ReferenceID    string
@@ -200,7 +200,7 @@ func (c *checker) err() error {
 	return checkout.Invalid(c.errs...)
 }
 
-// normalise checks n by the rules of design sections 4 and 9 and gives it with its
+// normalise checks n by the rules of docs/server.md and gives it with its
 // defaults filled in, so that equal meaning is an equal value.
 func (n NewSession) normalise(r rules) (NewSession, error) {
 	var c checker
