@@ -103,6 +103,9 @@ func freeAddress() (string, error) {
 	return "", errors.New("no free port between 12000 and 32000")
 }
 
+// PrivateURL is the private plane.
+func (p *Program) PrivateURL() string { return "http://" + p.private }
+
 // PublicURL is the public plane.
 func (p *Program) PublicURL() string { return "http://" + p.public }
 
