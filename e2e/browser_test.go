@@ -43,8 +43,9 @@ func chromium(t *testing.T) string {
 // tab is one tab of a fresh browser. Whatever the page logs as an error, or throws, fails
 // the test at its end, unless the test says that it expects it.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t        *testing.T
+	ctx      context.Context
+	noScript bool
 
 	mu       sync.Mutex
 	trouble  []string
@@ -82,7 +83,7 @@ func open(t *testing.T, settings ...setting) *tab {
 	)
 	flags = append(flags, s.flags...)
 	allocator, stopBrowser := chromedp.NewExecAllocator(context.Background(), flags...)
-	b := &tab{t: t}
+	b := &tab{t: t, noScript: s.noScript}
 	ctx, stopTab := chromedp.NewContext(allocator, chromedp.WithListener(b.listen))
 	b.ctx = ctx
 	t.Cleanup(func() {
@@ -254,13 +255,46 @@ func (b *tab) never(what, expression string, during time.Duration) {
 	}
 }
 
-// click presses the middle of an element with the mouse, as a person does.
+// click presses the middle of an element with the mouse, as a person does: once it stands
+// still, and again when the press did not reach the page, for a browser drops what is
+// pressed between a navigation and the first picture of the new page.
 func (b *tab) click(selector string, text ...string) {
 	b.t.Helper()
 	find := quoteCall("deep", append([]string{selector}, text...)...)
 	b.await("something to click: "+find, "shown("+find+")")
-	at := evaluate[point](b, `(()=>{const e=`+find+`;e.scrollIntoView({block:"center",behavior:"instant"});const r=e.getBoundingClientRect();return {x:r.x+r.width/2,y:r.y+r.height/2}})()`)
-	b.do("click "+find, chromedp.MouseClickXY(at.X, at.Y))
+	middle := `(()=>{const e=` + find + `;if(!e)return null;e.scrollIntoView({block:"center",behavior:"instant"});const r=e.getBoundingClientRect();return {x:r.x+r.width/2,y:r.y+r.height/2}})()`
+	for deadline := time.Now().Add(patience); ; {
+		var at point
+		for before := (point{-1, -1}); at != before || at == (point{}); before, at = at, evaluate[point](b, middle) {
+			if time.Now().After(deadline) {
+				b.t.Fatalf("%s does not stand still", find)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		evaluate[bool](b, `(window.pressed = false, addEventListener("mousedown", () => window.pressed = true, { capture: true, once: true }), true)`)
+		b.do("click "+find, chromedp.MouseClickXY(at.X, at.Y))
+		if b.noScript || b.pressed() {
+			return
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("the page never heard the click on %s", find)
+		}
+		b.t.Logf("the page did not hear the click on %s; once more", find)
+	}
+}
+
+// pressed waits for the press to reach the page; a page that went away heard it too.
+func (b *tab) pressed() bool {
+	for range 20 {
+		ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
+		heard, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`window.pressed !== false`))
+		cancel()
+		if err != nil || heard {
+			return true
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return false
 }
 
 type point struct {

@@ -438,7 +438,7 @@ func TestBackForwardCache(t *testing.T) {
 		t.Log("this browser kept no page; mounted anew")
 		evaluate[bool](b, `(mount("#pay", { session }), true)`)
 	}
-	b.await("what is open already", state("pending"))
+	b.await("what is open already, and to be pressed", state("pending")+` && deep("wzrd-checkout").checkout.state.step == "ready"`)
 	b.click(button)
 	b.await("WZRDPAY's page again", `location.pathname.includes("hpp")`)
 }
