@@ -77,6 +77,9 @@ func (a *App) Start(ctx context.Context) error {
 			return err
 		}
 	}
+	if slices.ContainsFunc(a.cfg.MerchantKeys, func(key string) bool { return len(key) < 16 }) {
+		a.log.Warn("a key of BFF_MERCHANT_KEYS is shorter than 16 characters: refused with live keys of WZRDPAY")
+	}
 	a.log.Info("bff serves", "version", a.cfg.Version, "public", a.Addr(), "private", a.PrivateAddr(),
 		"public_url", a.cfg.PublicURL, "live", a.cfg.Live(), "took_ms", time.Since(began).Milliseconds())
 	return nil
