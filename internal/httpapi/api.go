@@ -23,6 +23,9 @@ const (
 	merchantBody = 256 << 10
 	browserBody  = 64 << 10
 	callbackBody = 1 << 20 // docs/openapi.json
+
+	// drained is how much more than its limit is read before a body is refused.
+	drained = 4 << 20
 )
 
 // API is both planes.
@@ -246,14 +249,12 @@ func body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 
 // raw reads a body of at most limit bytes.
 func raw(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	if r.ContentLength > limit {
-		w.Header().Set("Connection", "close") // rather than reading what nobody wants
-		return nil, errTooLarge
-	}
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
+		// Who is cut off while sending may never read why.
+		_, _ = io.CopyN(io.Discard, r.Body, drained)
 		return nil, errTooLarge
 	case err != nil:
 		return nil, fmt.Errorf("read body: %w", errCutBody)

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -167,6 +168,44 @@ func TestProblems(t *testing.T) {
 				t.Errorf("answer tells a secret: %s", a.text)
 			}
 		})
+	}
+}
+
+// Many a client writes its whole body before it reads an answer: it must get to read 413.
+func TestTooLarge_IsHeard(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(open(t, nil).api.Public())
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	const size = 3 << 20
+	if _, err := fmt.Fprintf(conn, "POST /v1/callbacks/wzrdpay HTTP/1.1\r\nHost: pay\r\nContent-Length: %d\r\n\r\n", size); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(bytes.Repeat([]byte("a"), size)); err != nil {
+		t.Fatalf("write a body of %d bytes: %v, want it taken", size, err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if answer.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("status = %d, want 413", answer.StatusCode)
+	}
+}
+
+// A redirect without hidden inputs has an empty object of them, in a conflict too.
+func TestConflict_Params(t *testing.T) {
+	t.Parallel()
+	w := open(t, nil)
+	w.fake.payErr = &httpapi.Conflict{Err: checkout.ErrConflict, Session: w.fake.session, Redirect: &checkout.Redirect{Method: "GET", URL: "https://provider.example/pay"}}
+	a := w.do(request{method: "POST", path: "/v1/checkout/invoice", body: `{"service":"bank_eur"}`, header: auth(payToken)})
+	if !strings.Contains(a.text, `"params":{}`) {
+		t.Errorf("conflict = %s, want params {}", a.text)
 	}
 }
 

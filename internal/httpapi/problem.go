@@ -150,6 +150,10 @@ func describe(err error, private bool) problem {
 	if errors.As(err, &there) {
 		session, redirect := there.Existing()
 		p.Session, p.Redirect = &session, redirect
+		if redirect != nil {
+			whole := withParams(*redirect)
+			p.Redirect = &whole
+		}
 	}
 	var later interface{ RetryAfter() time.Duration }
 	if errors.As(err, &later) {
