@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"context"
+	"errors"
 	"net"
 	"net/http"
 	"slices"
@@ -8,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // wire is a way from one replica to another that can be cut as a network is cut: nothing
@@ -132,6 +136,50 @@ func (f *fleet) wired() (wires [3][3]*wire) {
 	return wires
 }
 
+// lonePage is a page with its socket at one replica.
+type lonePage struct{ conn *websocket.Conn }
+
+// parting is how and when a page's socket ended.
+type parting struct {
+	code  int
+	after time.Duration
+	err   error
+}
+
+// dialPage opens a session's socket at one replica and reads its first frame.
+func dialPage(t *testing.T, r *replica, token string) lonePage {
+	t.Helper()
+	dialer := websocket.Dialer{Subprotocols: []string{"checkout.v1"}, HandshakeTimeout: 10 * time.Second}
+	conn, res, err := dialer.DialContext(t.Context(), "ws://"+r.public+"/v1/checkout/ws", http.Header{"Origin": {r.f.front.URL}})
+	if err != nil {
+		t.Fatalf("dial %s: %v", r.name, err)
+	}
+	_ = res.Body.Close()
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := conn.WriteJSON(map[string]any{"type": "hello", "token": token, "revision": 0}); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, _, err := conn.ReadMessage(); err != nil {
+		t.Fatalf("first frame of %s: %v", r.name, err)
+	}
+	return lonePage{conn}
+}
+
+// part reads until the socket ends.
+func (p lonePage) part(since time.Time) parting {
+	_ = p.conn.SetReadDeadline(time.Now().Add(90 * time.Second))
+	for {
+		if _, _, err := p.conn.ReadMessage(); err != nil {
+			var closed *websocket.CloseError
+			if errors.As(err, &closed) {
+				return parting{closed.Code, time.Since(since), nil}
+			}
+			return parting{0, time.Since(since), err}
+		}
+	}
+}
+
 // One replica, at its worst the one that leads, is cut off from the other two: they go
 // on, it says 503 and that soon, and afterwards it knows everything.
 func TestClusterCut(t *testing.T) {
@@ -170,8 +218,11 @@ func TestClusterCut(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, signature := f.front.sampleCallback()
+		page := dialPage(t, leader, p.token)
 		at := time.Now()
 		cut(true)
+		left := make(chan parting, 1)
+		go func() { left <- page.part(at) }()
 		slowest := map[string]time.Duration{}
 		var deaf time.Duration // how long it went on saying that it is ready
 		for time.Since(at) < last {
@@ -201,6 +252,36 @@ func TestClusterCut(t *testing.T) {
 		if leader.ready.Load() {
 			t.Errorf("the replica that is alone says that it is ready")
 		}
+		// Its page is told to go elsewhere; nobody is let in.
+		gone := <-left
+		if gone.code != 4000 {
+			t.Errorf("the page at the replica that is alone ends with %d, %v, want 4000", gone.code, gone.err)
+		}
+		if gone.after > 40*time.Second {
+			t.Errorf("the page at the replica that is alone was told to leave after %v; it said ready for %v", gone.after, deaf)
+		}
+		for _, path := range []string{"/v1/checkout/ws", "/v1/checkout/updates?revision=1&wait=25"} {
+			header := pageHeader(p.token)
+			if strings.HasSuffix(path, "/ws") {
+				header = http.Header{
+					"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Origin": {f.front.URL}, "Sec-Websocket-Version": {"13"},
+					"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}, "Sec-Websocket-Protocol": {"checkout.v1"},
+				}
+			}
+			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+leader.public+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = header
+			res, err := fleetClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+				t.Errorf("GET %s at the replica that is alone = %d, Retry-After %q, want 503 with one", path, res.StatusCode, res.Header.Get("Retry-After"))
+			}
+		}
 		for what, took := range slowest {
 			if took > 15*time.Second {
 				t.Errorf("%s at the replica that is alone takes %v", what, took)
@@ -210,8 +291,18 @@ func TestClusterCut(t *testing.T) {
 		gap := l.refused(at)
 		cut(false)
 		back := f.awaitReady(leader)
-		t.Logf("%s, the leader, alone for %s: the others took no callback for %s; it said ready for %s more, answered at the latest after %s (callback), %s (write), %s (readyz), and was ready again %s after",
-			leader.name, said(last), said(gap), said(deaf), said(slowest["callback"]), said(slowest["write"]), said(slowest["readyz"]), said(back))
+		// A page that comes back has its first frame.
+		again := &viewer{}
+		for end := time.Now().Add(60 * time.Second); again.last() == "" && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			call, done := context.WithTimeout(t.Context(), time.Second)
+			_ = again.once(call, "http://"+leader.public, f.front.URL, p.token)
+			done()
+		}
+		if again.last() != "open" {
+			t.Errorf("a page that comes back to the replica sees %q, want open", again.last())
+		}
+		t.Logf("%s, the leader, alone for %s: the others took no callback for %s; it said ready for %s more, told its page to leave after %s, answered at the latest after %s (callback), %s (write), %s (readyz), and was ready again %s after",
+			leader.name, said(last), said(gap), said(deaf), said(gone.after), said(slowest["callback"]), said(slowest["write"]), said(slowest["readyz"]), said(back))
 		l.await(time.Now())
 		if s, err := look(t.Context(), "http://"+leader.private, p.id); err != nil || s.Status != "open" {
 			t.Errorf("the session that could not be written is %q, %v, want open", s.Status, err)

@@ -316,7 +316,40 @@ func (a *App) edge(ctx context.Context, registry *metrics.Registry, outbox *webh
 		return fmt.Errorf("start push: %w", err)
 	}
 	a.onStop("push", hub.Stop)
+	a.background("watch over the sockets", func(ctx context.Context) error { a.hear(ctx, hub); return nil })
 	return nil
+}
+
+const (
+	hearEvery = 500 * time.Millisecond
+	// deafAfter is how long a replica may hear of no leader, while it is not ready either,
+	// before its pages are sent away. An election alone leaves it ready.
+	deafAfter = 3 * time.Second
+)
+
+// hear sends the pages away while this replica can not hear of changes.
+func (a *App) hear(ctx context.Context, hub *push.Hub) {
+	tick := time.NewTicker(hearEvery)
+	defer tick.Stop()
+	deaf := false
+	for {
+		was := deaf
+		if deaf = a.store.Silent() > deafAfter; deaf && !was {
+			err := a.store.Ready(ctx)
+			if deaf = err != nil && ctx.Err() == nil; deaf {
+				a.log.Warn("cut off: pages are sent to the other replicas", "open", hub.Open(), "err", err)
+				hub.Deafen(ctx)
+			}
+		} else if was && !deaf {
+			hub.Undeafen()
+			a.log.Info("no longer cut off: pages are welcome")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // serve answers on a listener until Stop, which lets running requests finish.

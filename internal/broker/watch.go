@@ -161,6 +161,15 @@ func (w *watch) silent() time.Duration {
 	return time.Since(time.Unix(0, w.heardAt.Load()))
 }
 
+// Silent is how long this replica has heard of no leader with a majority behind it, and
+// therefore perhaps of no change; a single engine is its own.
+func (b *Broker) Silent() time.Duration {
+	if b.mode == single {
+		return 0
+	}
+	return b.watch.silent()
+}
+
 func (w *watch) lost() {
 	w.checkedAt.Store(0)
 	select {

@@ -15,7 +15,7 @@ import (
 // Close codes of checkout.v1. A client comes back after 4000 to 4499 and stays away
 // after 4500 to 4999.
 const (
-	CodeGoingAway    = 4000 // this replica stops, or could not read the session; come back
+	CodeGoingAway    = 4000 // this replica stops, is cut off, or could not read the session; come back
 	CodeSlow         = 4001 // the page did not take its frames; come back and resume
 	CodeLimited      = 4002 // too many sockets of one session; come back later
 	CodeBadHello     = 4500 // no hello in time, or not the protocol

@@ -36,6 +36,7 @@ type Hub struct {
 	addresses map[string]int
 	count     int
 	draining  bool
+	deaf      chan struct{} // closed while the source hears nothing, see Deafen
 	unwatch   func()
 
 	stopping chan struct{}  // closed when a planned stop begins
@@ -85,7 +86,7 @@ func New(cfg Config) (*Hub, error) {
 	}
 	h := &Hub{
 		cfg: cfg, origins: make(map[string]bool), seed: maphash.MakeSeed(),
-		addresses: make(map[string]int), stopping: make(chan struct{}), quit: make(chan struct{}),
+		addresses: make(map[string]int), deaf: make(chan struct{}), stopping: make(chan struct{}), quit: make(chan struct{}),
 	}
 	for _, o := range cfg.Origins {
 		h.origins[o] = true
@@ -136,7 +137,30 @@ func (h *Hub) Stop(ctx context.Context) error {
 	unwatch := h.unwatch
 	h.mu.Unlock()
 	close(h.stopping)
+	h.dismiss(ctx)
 
+	done := make(chan struct{})
+	go func() { h.members.Wait(); close(done) }()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, s := range h.all() {
+			_ = s.conn.Close()
+		}
+		<-done
+	}
+	if unwatch != nil {
+		unwatch()
+	}
+	close(h.quit)
+	h.heart.Wait()
+	return err
+}
+
+// dismiss tells all sockets 4000, spread over DrainSpread, or half of what ctx leaves.
+func (h *Hub) dismiss(ctx context.Context) {
 	list := h.all()
 	spread := h.cfg.DrainSpread
 	if end, ok := ctx.Deadline(); ok {
@@ -160,25 +184,46 @@ func (h *Hub) Stop(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
+}
 
-	done := make(chan struct{})
-	go func() { h.members.Wait(); close(done) }()
-	var err error
+// Deafen tells the hub that its source hears of no changes any more, as on a replica that
+// the network has cut off. A page that stayed would wait for news that can not come, so
+// every socket is told 4000, spread as by Stop, polls are answered, and nobody is let in
+// until Undeafen. It returns when all were told, or ctx is done. Twice is once.
+func (h *Hub) Deafen(ctx context.Context) {
+	h.mu.Lock()
+	known := closed(h.deaf)
+	if !known {
+		close(h.deaf)
+	}
+	h.mu.Unlock()
+	if !known {
+		h.dismiss(ctx)
+	}
+}
+
+// Undeafen lets pages in again.
+func (h *Hub) Undeafen() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if closed(h.deaf) {
+		h.deaf = make(chan struct{})
+	}
+}
+
+func (h *Hub) deafened() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.deaf
+}
+
+func closed(c <-chan struct{}) bool {
 	select {
-	case <-done:
-	case <-ctx.Done():
-		err = ctx.Err()
-		for _, s := range h.all() {
-			_ = s.conn.Close()
-		}
-		<-done
+	case <-c:
+		return true
+	default:
+		return false
 	}
-	if unwatch != nil {
-		unwatch()
-	}
-	close(h.quit)
-	h.heart.Wait()
-	return err
 }
 
 // Open is how many sockets and polls there are.
@@ -226,10 +271,8 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if origin := r.Header.Get("Origin"); origin != "" && !h.origins[origin] {
 		s.end(CodeOrigin)
 	}
-	select {
-	case <-h.stopping: // came between enter and the farewell
+	if closed(h.stopping) || closed(h.deafened()) { // came between enter and the farewell
 		s.end(CodeGoingAway)
-	default:
 	}
 	// The server's goroutine, with its grown stack and its buffers, ends here.
 	go s.read()
@@ -237,12 +280,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // LongPoll gives the session's frame when it is newer than revision, else waits for a
 // change at most wait and gives it; nil when there was none. It returns
-// checkout.ErrNotFound, ErrLimited, ErrUnavailable when the hub stops, and ctx's error.
+// checkout.ErrNotFound, ErrLimited, ErrUnavailable when the hub stops or is deaf, and ctx's error.
 func (h *Hub) LongPoll(ctx context.Context, sessionID string, revision int64, wait time.Duration) ([]byte, error) {
 	if err := h.enter(""); err != nil {
 		return nil, err
 	}
 	defer h.leave("")
+	deaf := h.deafened()
 	p := &poll{after: revision, found: make(chan *frame, 1)}
 	if !h.subscribe(sessionID, p) {
 		return nil, limited("too many open pages of this session")
@@ -271,6 +315,8 @@ func (h *Hub) LongPoll(ctx context.Context, sessionID string, revision int64, wa
 		return nil, nil
 	case <-h.stopping:
 		return nil, stopping()
+	case <-deaf:
+		return nil, cutOff()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -301,6 +347,10 @@ func stopping() error {
 	return &checkout.Error{Kind: checkout.ErrUnavailable, Code: "stopping", Detail: "this replica stops, come back", Retryable: true}
 }
 
+func cutOff() error {
+	return &checkout.Error{Kind: checkout.ErrUnavailable, Code: "cut_off", Detail: "this replica does not hear of the others, come back", Retryable: true}
+}
+
 func limited(detail string) error {
 	return &checkout.Error{Kind: checkout.ErrLimited, Code: "too_many_sockets", Detail: detail, Retryable: true}
 }
@@ -312,6 +362,8 @@ func (h *Hub) enter(address string) error {
 	switch {
 	case h.draining:
 		return stopping()
+	case closed(h.deaf):
+		return cutOff()
 	case h.count >= h.cfg.MaxSockets:
 		return &checkout.Error{Kind: checkout.ErrUnavailable, Code: "too_many_sockets", Detail: "this replica is full, come back later", Retryable: true}
 	case address != "" && h.addresses[address] >= h.cfg.MaxPerAddress:

@@ -562,6 +562,52 @@ func TestHub_Stop(t *testing.T) {
 	}
 }
 
+// A replica that hears of no changes sends its pages away and lets nobody in until it
+// hears again; a page that comes back then has what it missed.
+func TestHub_Deafen(t *testing.T) {
+	t.Parallel()
+	w := open(t, nil)
+	w.store.change("cs_a")
+	conns := make([]*websocket.Conn, 20)
+	for i := range conns {
+		conns[i] = w.hello("cs_a", 0)
+		wantFrame(t, conns[i], 1)
+	}
+	polled := make(chan error, 1)
+	go func() {
+		_, err := w.hub.LongPoll(t.Context(), "cs_a", 1, time.Minute)
+		polled <- err
+	}()
+	for w.hub.Open() != len(conns)+1 {
+		runtime.Gosched()
+	}
+	for range 2 {
+		w.hub.Deafen(t.Context())
+	}
+	for _, c := range conns {
+		wantClose(t, c, push.CodeGoingAway)
+	}
+	if err := <-polled; !errors.Is(err, checkout.ErrUnavailable) {
+		t.Errorf("LongPoll() that waits = %v, want ErrUnavailable", err)
+	}
+	if _, err := w.hub.LongPoll(t.Context(), "cs_a", 0, 0); !errors.Is(err, checkout.ErrUnavailable) {
+		t.Errorf("LongPoll() = %v, want ErrUnavailable", err)
+	}
+	if _, r, err := (&websocket.Dialer{}).Dial(w.url, nil); err == nil || r.StatusCode != 503 {
+		t.Errorf("dial = %v, want 503", err)
+	}
+	w.store.change("cs_a")
+	for range 2 {
+		w.hub.Undeafen()
+	}
+	back := w.hello("cs_a", 1)
+	wantFrame(t, back, 2)
+	w.store.change("cs_a")
+	wantFrame(t, back, 3)
+	w.hub.Deafen(t.Context())
+	wantClose(t, back, push.CodeGoingAway)
+}
+
 func TestHub_LongPoll(t *testing.T) {
 	t.Parallel()
 	w := open(t, nil)
