@@ -40,8 +40,7 @@ type source struct{ store *broker.Broker }
 func (s source) Watch(f func(sessionID string, at time.Time, read func() (int64, []byte, error))) func() {
 	return s.store.Watch(sessionKeys, func(e checkout.Entry) {
 		f(e.Key[len(sessionKeys):], time.Now(), func() (int64, []byte, error) {
-			revision, _, browser, _, err := session.Public(e.Value)
-			return revision, browser, err
+			return session.Page(e.Value)
 		})
 	})
 }
@@ -52,8 +51,7 @@ func (s source) Current(ctx context.Context, sessionID string) (int64, []byte, e
 	if err != nil {
 		return 0, nil, err
 	}
-	revision, _, browser, _, err := session.Public(e.Value)
-	return revision, browser, err
+	return session.Page(e.Value)
 }
 
 // versions let httpapi answer from memory while nothing changed.

@@ -244,24 +244,6 @@ func (r *record) encode() (value, page []byte, err error) {
 	return value, page, nil
 }
 
-// Public takes from a stored record what others see: the session as the page gets it
-// (metadata {}) and as the merchant gets it, with its id and revision.
-func Public(value []byte) (revision int64, sessionID string, browser, merchant []byte, err error) {
-	var v struct {
-		ID       string          `json:"id"`
-		Revision int64           `json:"revision"`
-		Session  json.RawMessage `json:"session"`
-		Metadata json.RawMessage `json:"metadata"`
-	}
-	if err := json.Unmarshal(value, &v); err != nil {
-		return 0, "", nil, nil, fmt.Errorf("decode record: %w", err)
-	}
-	if merchant, err = withMetadata(v.Session, v.Metadata); err != nil {
-		return 0, "", nil, nil, err
-	}
-	return v.Revision, v.ID, v.Session, merchant, nil
-}
-
 // withMetadata puts the merchant's metadata into the page's JSON, in which it is last.
 func withMetadata(page, metadata []byte) ([]byte, error) {
 	head, ok := bytes.CutSuffix(page, []byte(`"metadata":{}}`))

@@ -533,10 +533,8 @@ func TestEvent(t *testing.T) {
 			}
 		}
 		record, _ := w.store.Get(t.Context(), "session."+v.ID)
-		revision, id, browser, merchant, err := session.Public(record.Value)
-		if err != nil || revision != 3 || id != v.ID || !strings.HasSuffix(string(browser), `"metadata":{}}`) ||
-			!strings.HasSuffix(string(merchant), `"metadata":{"cart":"\u003c7\u003e"}}`) {
-			t.Errorf("Public() = %d, %s, %s, %s, %v", revision, id, browser, merchant, err)
+		if revision, page, err := session.Page(record.Value); err != nil || revision != 3 || !strings.HasSuffix(string(page), `"metadata":{}}`) {
+			t.Errorf("Page() = %d, %s, %v", revision, page, err)
 		}
 	})
 }
