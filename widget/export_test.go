@@ -5,6 +5,7 @@ var (
 	ParseTree = func(text string) *Node { return parseTree(text, nil) }
 	Reason    = reason
 	Keyboard  = keyboard
+	Written   = written
 	Codes     = []string{
 		CodeNetwork, CodeLoad, CodeToken, CodeEnded, CodeOrigin, CodeNoMethods, CodeRequired, CodeField,
 		CodeService, CodeBusy, CodeLimited, CodePayment, CodeRedirect, CodeOption, CodeWidget,

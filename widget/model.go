@@ -24,7 +24,7 @@ type Options struct {
 	Token    string   // session token; only in the page
 
 	Matcher fields.Matcher                                           // nil = patterns are not checked here
-	Money   func(locale, amount, currency string, digits int) string // nil = "123.45 USD"
+	Money   func(locale, amount, currency string, digits int) string // nil = as in amounts.txt
 	Fold    func(s string) string                                    // nil = a search minds capitals
 	Plural  func(locale string, n int) string                        // nil = "other": the Intl plural category of n
 }
@@ -267,14 +267,26 @@ func (m *Model) value(name string) string {
 	return ""
 }
 
+// money is an amount for people, as the browser's Intl writes it; it has at least so many
+// decimals, 0 leaves them to the currency.
 func (m *Model) money(a checkout.Amount, currency string, digits int) string {
 	digits = max(digits, a.Digits())
-	if m.o.Money != nil {
-		if s := m.o.Money(m.locale(), a.Format(digits), currency, digits); s != "" {
-			return s
-		}
+	code := currency
+	if len(code) != 3 {
+		code = "XZZ" // Intl knows codes of three letters only; nobody's code gives the place and the grouping
 	}
-	return a.Format(digits) + "\u00a0" + currency
+	money := m.o.Money
+	if money == nil {
+		money = written
+	}
+	s := money(m.locale(), a.Format(digits), code, digits)
+	if i := index(s, code); i >= 0 {
+		return s[:i] + currency + s[i+3:]
+	}
+	if s == "" {
+		return a.Format(digits) + "\u00a0" + currency
+	}
+	return s
 }
 
 // total is the session's amount for people.

@@ -6,8 +6,6 @@ import (
 	"embed"
 	"slices"
 	"strings"
-
-	"wzrdcheckout/internal/checkout"
 )
 
 // The languages, one file each; the page gets the one it needs with the session.
@@ -110,15 +108,6 @@ func quality(s string) int {
 }
 
 func builtin(locale string) (lang, texts string) { return canonical(locale), Texts(locale) }
-
-// currencyDigits is how many decimals an amount has at least: a coin's eight are shown
-// only where they are not 0.
-func currencyDigits(code string) int {
-	if n, known := checkout.CurrencyDigits(code); known && n <= 3 {
-		return n
-	}
-	return 0
-}
 
 // scriptless tells whether pages may be drawn that no script takes over.
 const scriptless = true

@@ -284,10 +284,10 @@ func (m *Model) limits(s *choice) string {
 	}
 	low, high := "", ""
 	if s.low != nil && !s.low.IsZero() {
-		low = m.money(*s.low, s.currency, currencyDigits(s.currency))
+		low = m.money(*s.low, s.currency, 0)
 	}
 	if s.high != nil {
-		high = m.money(*s.high, s.currency, currencyDigits(s.currency))
+		high = m.money(*s.high, s.currency, 0)
 	}
 	key := "limits"
 	switch {

@@ -113,7 +113,7 @@ func TestHost_TakesOver(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			h := widget.NewHost(func(string) string { return "" })
+			h := widget.NewHost(browser)
 			h.Dispatch("1\nmount\n0\n0\n\n0\n" + `{"base":"` + base + `"}` + "\n" + wire(widget.HTML(drawn(c.session, widget.Options{}))))
 			out := h.Dispatch("1\nload\n0\n0\n\n200\n" + answer(t, c.session))
 			ops := ""
@@ -139,7 +139,7 @@ func TestHost_KeepsWhatWasTyped(t *testing.T) {
 	html := widget.HTML(drawn(open(), widget.Options{}))
 	html = strings.Replace(html, `value="sepa_eur_hpp" id="m1"`, `value="sepa_eur_hpp" id="m1" checked`, 1)
 	html = strings.Replace(html, `name="field.sepa_eur_hpp.payer_name"`, `name="field.sepa_eur_hpp.payer_name" value="Ada"`, 1)
-	h := widget.NewHost(func(string) string { return "" })
+	h := widget.NewHost(browser)
 	h.Dispatch("1\nmount\n0\n0\n\n0\n" + `{"base":"` + base + `"}` + "\n" + wire(html))
 	out := h.Dispatch("1\nload\n0\n0\n\n200\n" + answer(t, open()))
 	if strings.Contains(out, "\x1epatch\n") {

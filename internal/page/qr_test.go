@@ -169,7 +169,7 @@ func TestHosted_Order(t *testing.T) {
 	v.Account.Name = "Kobza \u2067<Lamps>"
 	text := string(site.Hosted(v, "token", "en", "", nil))
 	sound(t, text)
-	for _, want := range []string{`<h1 dir="auto">Kobza &lt;Lamps&gt;</h1>`, `<p class="total">10.00`, `>Lamp  &amp; &lt;b&gt;shade&lt;/b&gt;</p>`, `<title>Kobza &lt;Lamps&gt; – Checkout</title>`} {
+	for _, want := range []string{`<h1 dir="auto">Kobza &lt;Lamps&gt;</h1>`, `<p class="total">€10.00`, `>Lamp  &amp; &lt;b&gt;shade&lt;/b&gt;</p>`, `<title>Kobza &lt;Lamps&gt; – Checkout</title>`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("Hosted() has no %s: %s", want, text)
 		}
