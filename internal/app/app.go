@@ -252,7 +252,10 @@ func (a *App) join(ctx context.Context) error {
 	a.onStop("callback intake", intake.Stop)
 	a.background("timers", func(ctx context.Context) error { return a.store.Due(ctx, sessions.Timer) })
 	a.background("sweep", sessions.Sweep)
-	a.background("reconciliation", a.reconcile)
+	a.background("reconciliation", nightly{store: a.store, now: time.Now, log: a.log, walk: func(ctx context.Context) error {
+		_, err := sessions.Reconcile(ctx)
+		return err
+	}}.run)
 
 	return a.edge(ctx, registry, outbox, intake)
 }
@@ -392,32 +395,6 @@ func (a *App) background(name string, work func(context.Context) error) {
 			return ctx.Err()
 		}
 	})
-}
-
-// reconcileEvery is the pause between two walks of WZRDPAY's list.
-const reconcileEvery = 24 * time.Hour
-
-// reconcile walks WZRDPAY's list of invoices every night, on one replica.
-func (a *App) reconcile(ctx context.Context) error {
-	tick := time.NewTicker(reconcileEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		held, err := a.store.Lease(ctx, "reconcile", reconcileEvery/2)
-		if err != nil || !held {
-			continue
-		}
-		report, err := a.sessions.Reconcile(ctx)
-		if err != nil {
-			a.log.Error("reconcile invoices", "err", err)
-			continue
-		}
-		a.log.Info("invoices reconciled", "report", report)
-	}
 }
 
 // ready tells whether this replica can really accept a callback and change a session.
