@@ -81,6 +81,9 @@ func (m *memory) Commit(_ context.Context, writes ...checkout.Write) ([]uint64, 
 		if w.At != 0 {
 			m.timers[w.Key] = w.At
 		}
+		if w.TTL != 0 {
+			time.AfterFunc(time.Duration(w.TTL)*time.Second, func() { m.expire(e) })
+		}
 		for _, v := range m.watchers {
 			if strings.HasPrefix(w.Key, v.prefix) {
 				v.f(e)
@@ -88,6 +91,15 @@ func (m *memory) Commit(_ context.Context, writes ...checkout.Write) ([]uint64, 
 		}
 	}
 	return versions, nil
+}
+
+// expire ends an entry that nobody has written again.
+func (m *memory) expire(e checkout.Entry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.entries[e.Key].Version == e.Version {
+		delete(m.entries, e.Key)
+	}
 }
 
 func (m *memory) List(_ context.Context, prefix string, after uint64, limit int) ([]checkout.Entry, error) {

@@ -22,6 +22,9 @@ const (
 	askTime = 10 * time.Second
 	// maxAsked bounds the memory of questions.
 	maxAsked = 10_000
+	// unclaimedTTL is how long a callback that changed no session waits for an operator, in
+	// seconds, counted from the last time that it came.
+	unclaimedTTL = 90 * 86400
 )
 
 // group is the updates of one batch that belong to one session.
@@ -286,7 +289,7 @@ func (s *Service) unclaimed(ctx context.Context, p *plan, u checkout.Update, id,
 		s.cfg.Log.ErrorContext(ctx, "unclaimed callback not kept", "invoice", u.Invoice.ID, "err", err)
 		return
 	}
-	p.add(checkout.Write{Key: key, Value: value, Any: true})
+	p.add(checkout.Write{Key: key, Value: value, Any: true, TTL: unclaimedTTL})
 	p.outcomes = append(p.outcomes, reason)
 	s.cfg.Log.WarnContext(ctx, "callback unclaimed", "session", id, "invoice", u.Invoice.ID, "reference_id", u.Invoice.ReferenceID, "reason", reason)
 }

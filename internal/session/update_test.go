@@ -153,6 +153,23 @@ func TestApplyCallbacks_Unclaimed(t *testing.T) {
 		if got := w.store.keys("unclaimed."); len(got) != len(tests) {
 			t.Errorf("unclaimed = %v, want %d", got, len(tests))
 		}
+
+		// Whoever holds a signing key, or an account that others use too, can not fill the disk
+		// for ever: 90 days after it last came a callback is forgotten.
+		time.Sleep(60 * 24 * time.Hour)
+		apply(t, s, tests["no_session"])
+		time.Sleep(29 * 24 * time.Hour)
+		if got := w.store.keys("unclaimed."); len(got) != len(tests) {
+			t.Errorf("unclaimed after 89 days = %v, want %d", got, len(tests))
+		}
+		time.Sleep(2 * 24 * time.Hour)
+		if got, want := fmt.Sprint(w.store.keys("unclaimed.")), "[unclaimed.cpi_a]"; got != want {
+			t.Errorf("unclaimed after 91 days = %v, want the one that came again, %v", got, want)
+		}
+		time.Sleep(60 * 24 * time.Hour)
+		if got := w.store.keys("unclaimed."); len(got) != 0 {
+			t.Errorf("unclaimed after 151 days = %v, want none", got)
+		}
 	})
 }
 
