@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -352,11 +353,8 @@ func (u *upstream) lastRequest() checkout.InvoiceRequest {
 	return u.requests[len(u.requests)-1]
 }
 
-// killed is what the calls of a process that died panic with.
-type killed struct{}
-
 // process is one process's way to store and WZRDPAY. It dies at the given point: every
-// call has one before and one after its effect. After that every call dies.
+// call has one before and one after its effect. After that every call ends its goroutine.
 type process struct {
 	*memory
 	*upstream
@@ -369,13 +367,25 @@ func (p *process) point() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
-		panic(killed{})
+		runtime.Goexit()
 	}
 	if p.points == 0 {
 		p.dead = true
-		panic(killed{})
+		runtime.Goexit()
 	}
 	p.points--
+}
+
+// live tells whether f came to its end, and was not ended by the death of its process.
+func live(f func()) (lived bool) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+		lived = true
+	}()
+	<-done
+	return lived
 }
 
 func (p *process) Commit(ctx context.Context, writes ...checkout.Write) ([]uint64, error) {

@@ -18,9 +18,14 @@ import (
 )
 
 const (
-	// slack is what a claim outlives its budget by: time for the last commit, and for
-	// clocks that differ.
-	slack = 5
+	// claimLife is how long, in seconds, a claim stands when its owner is silent. An owner
+	// that lives moves its end every claimBeat; most have their invoice before the first.
+	claimLife = 10
+	claimBeat = 3 * time.Second
+	// claimAhead: a claim that ends so many seconds later than one made now was made by a
+	// clock that was wrong, ours or its owner's, and nobody waits for its end. Taking over
+	// from an owner that lives is slow and safe: WZRDPAY knows a reference once.
+	claimAhead = 60
 	// commitTime bounds a commit that has to happen although the budget is spent.
 	commitTime = 10 * time.Second
 	// rounds is how often one owner asks WZRDPAY to create before it lets go.
@@ -121,7 +126,8 @@ func (p PayRequest) check() error {
 func (s *Service) owner() string { return s.cfg.Replica + "/" + s.boot + "/" + rand.Text() }
 
 // alive tells whether somebody works on a claim: this process knows its own; a process
-// of this replica before it is dead; any other has until the claim runs out.
+// of this replica before it is dead; any other has until the claim runs out, which it
+// does soon when nobody is there to move its end.
 func (s *Service) alive(now int64) func(claim) bool {
 	return func(c claim) bool {
 		replica, rest, _ := strings.Cut(c.Owner, "/")
@@ -134,7 +140,7 @@ func (s *Service) alive(now int64) func(claim) bool {
 		case s.cfg.Replica != "" && replica == s.cfg.Replica:
 			return false
 		}
-		return now < c.Until
+		return now < c.Until && c.Until <= until(now)+claimAhead
 	}
 }
 
@@ -272,7 +278,7 @@ func (s *Service) begin(ctx context.Context, r *record, number int, p PayRequest
 	defer s.hold(owner)()
 	now := s.now()
 	c := claim{
-		Owner: owner, Until: s.until(now), Number: number, Amount: r.Amount, Fields: values, Expires: expires(r, now),
+		Owner: owner, Until: until(now), Number: number, Amount: r.Amount, Fields: values, Expires: expires(r, now),
 	}
 	if p.IdempotencyKey != "" {
 		c.idempotent = idempotent{Key: p.IdempotencyKey, Body: p.hash(r.ID)}
@@ -304,8 +310,34 @@ func (s *Service) claim(ctx context.Context, r *record, now int64, more ...check
 	return nil
 }
 
-func (s *Service) until(now int64) int64 {
-	return now + int64((s.cfg.Budget+time.Second-1)/time.Second) + slack
+func until(now int64) int64 { return now + claimLife }
+
+// renew keeps an owner's claim standing until stop is called.
+func (s *Service) renew(parent context.Context, id, owner string) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for mine := true; mine && pause(ctx, claimBeat) == nil; {
+			call, end := context.WithTimeout(ctx, commitTime)
+			_, err := s.mutate(call, id, func(r *record, now int64) (bool, error) {
+				if mine = r.Claim != nil && r.Claim.Owner == owner; mine {
+					c := *r.Claim
+					c.Until = until(now)
+					r.Claim = &c
+				}
+				return mine, nil
+			})
+			end()
+			if err != nil && ctx.Err() == nil {
+				s.cfg.Log.WarnContext(ctx, "claim not renewed", "session", id, "err", err)
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
 }
 
 func expires(r *record, now int64) int64 {
@@ -359,7 +391,7 @@ func (s *Service) resume(ctx context.Context, r *record) (*record, error) {
 	defer s.hold(owner)()
 	now := s.now()
 	c := *r.Claim
-	c.Owner, c.Until, c.Unknown, c.Expires = owner, s.until(now), true, max(c.Expires, expires(r, now))
+	c.Owner, c.Until, c.Unknown, c.Expires = owner, until(now), true, max(c.Expires, expires(r, now))
 	r.Claim = &c
 	if err := s.claim(ctx, r, now); err != nil {
 		return nil, err
@@ -389,6 +421,7 @@ func (s *Service) finish(parent context.Context, r *record, owner string, taken 
 	if err != nil {
 		return nil, err
 	}
+	defer s.renew(parent, r.ID, owner)()
 	var last error
 	unknown, there := taken, false
 	badRequests := 0

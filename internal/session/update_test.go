@@ -473,10 +473,8 @@ func TestHistories(t *testing.T) {
 						p.points = -1
 					}
 					mortal := w.service(t, func(c *session.Config) { c.Store, c.PSP = p, p })
-					func() {
-						defer func() { _ = recover() }()
-						_, _ = mortal.Pay(t.Context(), v.ID, []session.PayRequest{card, {Service: "coin_btc_hpp"}}[random.IntN(2)])
-					}()
+					request := []session.PayRequest{card, {Service: "coin_btc_hpp"}}[random.IntN(2)]
+					live(func() { _, _ = mortal.Pay(t.Context(), v.ID, request) })
 				case 3, 4:
 					if refs := w.refs(); len(refs) > 0 {
 						status := []string{"processing", "process_failed", "expired", "processed", "refunding", "refund_failed", "charged_back"}[random.IntN(7)]
