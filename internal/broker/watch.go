@@ -33,8 +33,9 @@ type watch struct {
 	done     chan struct{}              // closed when run ends
 
 	seq       uint64        // the last one handed out; only run touches it after begin
-	checkedAt atomic.Int64  // nothing was missing then; 0 = something may be
-	heardAt   atomic.Int64  // a leader with a majority behind it answered
+	born      time.Time     // what clock counts from
+	checkedAt atomic.Int64  // by clock: nothing was missing then; 0 = something may be
+	heardAt   atomic.Int64  // by clock: a leader with a majority behind it answered
 	hole      chan struct{} // asks run to look now
 	changes   atomic.Uint64
 	gaps      atomic.Uint64
@@ -51,7 +52,8 @@ type change struct {
 }
 
 func newWatch(b *Broker) *watch {
-	w := &watch{b: b, changed: make(chan change, 8192), hole: make(chan struct{}, 1), done: make(chan struct{})}
+	// An hour ago is long ago: 0 means "never".
+	w := &watch{b: b, changed: make(chan change, 8192), hole: make(chan struct{}, 1), done: make(chan struct{}), born: time.Now().Add(-time.Hour)}
 	w.watchers.Store(&[]*watcher{})
 	return w
 }
@@ -137,8 +139,8 @@ func (w *watch) begin(ctx context.Context) error {
 		return fmt.Errorf("the other replicas do not answer: %w", checkout.ErrUnavailable)
 	}
 	w.seq = info.State.LastSeq
-	w.checkedAt.Store(time.Now().UnixNano())
-	w.heardAt.Store(time.Now().UnixNano())
+	w.checkedAt.Store(int64(w.clock()))
+	w.heardAt.Store(int64(w.clock()))
 	w.b.cache.turn(true)
 	return nil
 }
@@ -152,13 +154,17 @@ const (
 	checkEvery = time.Second
 )
 
+// clock runs evenly, whatever is done to the time of day: a replica whose clock is put
+// back must not take old news for new.
+func (w *watch) clock() time.Duration { return time.Since(w.born) }
+
 func (w *watch) synced() bool {
-	return time.Since(time.Unix(0, w.checkedAt.Load())) < staleAfter
+	return w.clock()-time.Duration(w.checkedAt.Load()) < staleAfter
 }
 
 // silent is how long no leader with a majority behind it has answered.
 func (w *watch) silent() time.Duration {
-	return time.Since(time.Unix(0, w.heardAt.Load()))
+	return w.clock() - time.Duration(w.heardAt.Load())
 }
 
 // Silent is how long this replica has heard of no leader with a majority behind it, and
@@ -276,7 +282,7 @@ func (w *watch) check(ctx context.Context) {
 		}
 		return
 	}
-	w.heardAt.Store(time.Now().UnixNano())
+	w.heardAt.Store(int64(w.clock()))
 	if info.State.LastSeq > w.seq {
 		// What is under way needs no look into the stream.
 		for drained := false; !drained; {
@@ -294,7 +300,7 @@ func (w *watch) check(ctx context.Context) {
 	if !w.synced() {
 		w.b.cache.turn(false)
 	}
-	w.checkedAt.Store(time.Now().UnixNano())
+	w.checkedAt.Store(int64(w.clock()))
 	w.b.cache.turn(true)
 }
 

@@ -69,7 +69,7 @@ type api struct {
 	name    string
 	base    string
 	breaker *gobreaker.CircuitBreaker[answer]
-	pause   atomic.Int64 // Unix nanoseconds until which a 429 asked us to wait
+	pause   atomic.Pointer[time.Time] // until when a 429 asked us to wait; a stepped clock does not move it
 }
 
 // answer is a success: status and the parsed body.
@@ -273,7 +273,11 @@ func (c *Client) guarded(ctx context.Context, k call, body []byte) (a answer, ag
 // admit keeps to a Retry-After that still runs and to our own limit: a short wait is
 // waited out, for one over maxWait the call is refused. Nothing has been sent then.
 func (c *Client) admit(ctx context.Context, k call) error {
-	if left := time.Until(time.Unix(0, k.api.pause.Load())); left > maxWait {
+	var left time.Duration
+	if until := k.api.pause.Load(); until != nil {
+		left = time.Until(*until)
+	}
+	if left > maxWait {
 		return k.fail(codeLimited, checkout.Later, checkout.ErrUnavailable, "WZRDPAY asked to wait", seconds(left))
 	} else if err := k.wait(ctx, left); err != nil {
 		return err
@@ -394,7 +398,8 @@ func (c *Client) refusal(k call, response *http.Response, text []byte) *checkout
 		up.RetryAfter = c.retryAfter(response.Header.Get("Retry-After"))
 	}
 	if response.StatusCode == http.StatusTooManyRequests && up.RetryAfter > 0 {
-		k.api.pause.Store(time.Now().Add(min(time.Duration(up.RetryAfter)*time.Second, maxPause)).UnixNano())
+		until := time.Now().Add(min(time.Duration(up.RetryAfter)*time.Second, maxPause))
+		k.api.pause.Store(&until)
 	}
 	return up
 }
