@@ -71,6 +71,17 @@ func (d delivery) after(a Attempt, now time.Time) (delivery, time.Time) {
 	return d, time.Time{}
 }
 
+// due is when the next attempt is made. One that lies further ahead than any pause does was
+// put there by a clock that was wrong since; it is made now.
+func (d delivery) due(now time.Time) time.Time {
+	next := time.Unix(d.NextAt, 0)
+	most := delays[min(max(d.Tries, 1), len(delays))-1]
+	if next.Before(now) || next.Sub(now) > most+most/10+2*time.Second {
+		return now
+	}
+	return next
+}
+
 // attempt sends the event that it names, once, and stores what became of it. ctx ends
 // when the program can wait no longer: then nothing is stored.
 func (s *Service) attempt(ctx context.Context, it *item) {
@@ -83,7 +94,8 @@ func (s *Service) attempt(ctx context.Context, it *item) {
 			s.finish(it)
 			return
 		}
-		if next := time.Unix(it.delivery.NextAt, 0); next.After(time.Now()) {
+		now := time.Now()
+		if next := it.delivery.due(now); next.After(now) {
 			s.later(it, next, nil)
 			return
 		}
@@ -169,7 +181,7 @@ func (s *Service) settle(ctx context.Context, it *item, a Attempt, hopeless bool
 				}
 				if n := len(it.delivery.Attempts); n > 0 && it.delivery.Attempts[n-1] == a {
 					// An earlier try was stored after all, and its answer lost.
-					s.later(it, time.Unix(it.delivery.NextAt, 0), nil)
+					s.later(it, it.delivery.due(time.Now()), nil)
 					return Pending
 				}
 				continue

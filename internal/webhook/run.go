@@ -156,10 +156,7 @@ func (s *Service) admit(ctx context.Context, c cursor) error {
 		if it.delivery.Since != 0 {
 			it.at = time.Unix(it.delivery.Since, 0)
 		}
-		due := time.Now()
-		if next := time.Unix(it.delivery.NextAt, 0); next.After(due) {
-			due = next
-		}
+		due := it.delivery.due(time.Now())
 		s.mu.Lock()
 		s.queue.add(it, due)
 		s.mu.Unlock()

@@ -783,6 +783,38 @@ func TestStart_cursor(t *testing.T) {
 	})
 }
 
+// TestStart_clock: what a clock that was two hours ahead has put off for seconds does not
+// wait for two hours; what was put off by a right one keeps its time.
+func TestStart_clock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemory()
+		to := &shop{answer: func(visit) int { return 200 }}
+		began := time.Now()
+		put := func(session string, nextAt time.Time, tries int) (id string) {
+			id = store.happen(t, session, 1)
+			value := fmt.Appendf(nil, `{"state":"pending","attempts":[{"at":%d,"status":500}],"next_at":%d,"tries":%d,"since":%d}`,
+				nextAt.Unix(), nextAt.Unix(), tries, nextAt.Unix())
+			if _, err := store.replica("before").Commit(t.Context(), checkout.Write{Key: "delivery." + session + ".1", Value: value}); err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		wrong := put("cs_wrong", began.Add(2*time.Hour), 1)
+		right := put("cs_right", began.Add(20*time.Second), 2)
+		late := put("cs_late", began.Add(2*time.Hour), 7)
+		start(t, config(store.replica("a"), to))
+		time.Sleep(3 * time.Hour)
+		at := map[string]time.Duration{}
+		for _, v := range to.all() {
+			at[v.id] = v.at.Sub(began)
+		}
+		if len(at) != 3 || at[wrong] > 10*time.Second || at[right] < 20*time.Second || at[right] > 40*time.Second || at[late] < 2*time.Hour {
+			t.Errorf("sent after %v, want %s at once, %s after 20 s, %s after 2 h", at, wrong, right, late)
+		}
+	})
+}
+
 // TestStart_backlog: more unfinished events than the cursor names and the memory holds.
 func TestStart_backlog(t *testing.T) {
 	t.Parallel()
