@@ -473,18 +473,69 @@ func TestHub_Heartbeat(t *testing.T) {
 	}
 }
 
+// Whatever a socket floods with, it is cut off: nothing that it sends by itself buys it
+// more frames or more time.
 func TestHub_Flood(t *testing.T) {
 	t.Parallel()
-	w := open(t, nil)
-	w.store.change("cs_a")
-	c := w.hello("cs_a", 0)
-	wantFrame(t, c, 1)
-	for range 200 {
-		if c.WriteMessage(websocket.TextMessage, []byte(`{"type":"noise"}`)) != nil {
-			break
-		}
+	text := func(c *websocket.Conn) error {
+		return c.WriteMessage(websocket.TextMessage, []byte(`{"type":"noise"}`))
 	}
-	wantClose(t, c, push.CodeBadHello)
+	control := func(kind int) func(*websocket.Conn) error {
+		return func(c *websocket.Conn) error { return c.WriteControl(kind, nil, time.Now().Add(time.Minute)) }
+	}
+	tests := []struct {
+		name  string
+		sends []func(*websocket.Conn) error // in turns
+		want  int
+	}{
+		{"texts", []func(*websocket.Conn) error{text}, push.CodeBadHello},
+		{"pings", []func(*websocket.Conn) error{control(websocket.PingMessage)}, push.CodeBadHello},
+		{"pongs", []func(*websocket.Conn) error{control(websocket.PongMessage)}, push.CodeBadHello},
+		{"texts between pongs", []func(*websocket.Conn) error{text, control(websocket.PongMessage)}, push.CodeBadHello},
+		{"long messages", []func(*websocket.Conn) error{func(c *websocket.Conn) error {
+			return c.WriteMessage(websocket.TextMessage, make([]byte, 1<<20))
+		}}, websocket.CloseMessageTooBig},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := open(t, nil)
+			w.store.change("cs_a")
+			c := w.hello("cs_a", 0)
+			wantFrame(t, c, 1)
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				for i := range 200 {
+					if tt.sends[i%len(tt.sends)](c) != nil {
+						return
+					}
+				}
+			}()
+			for {
+				_, code, err := next(c)
+				if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() || code != 0 && code != tt.want && code != websocket.CloseAbnormalClosure {
+					t.Fatalf("close = %d, err %v, want %d or the end of the connection", code, err, tt.want)
+				}
+				if err != nil || code != 0 {
+					break // who still sends may see the end before the code
+				}
+			}
+			_ = c.Close()
+			<-sent
+			for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+				w.counts.mu.Lock()
+				closed := w.counts.closed[tt.want]
+				w.counts.mu.Unlock()
+				if closed == 1 {
+					return
+				}
+				if time.Now().After(end) {
+					t.Fatalf("SocketClosed(%d) was called %d times, want once", tt.want, closed)
+				}
+			}
+		})
+	}
 }
 
 func TestHub_Stop(t *testing.T) {

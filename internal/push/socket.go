@@ -27,7 +27,7 @@ type socket struct {
 	address string
 	session string // set by the hello, before the first subscription
 	expires int64  // Unix seconds of the token's end
-	chat    int    // unasked frames since the last pong; the reader's own
+	chat    int    // unasked frames since the last pong that was asked for; the reader's own
 	beat    uint8
 
 	mu      sync.Mutex
@@ -35,6 +35,7 @@ type socket struct {
 	queue   []*frame // in order, at most Config.Queue
 	held    bool     // the current session is not known yet: changes wait
 	pinging bool
+	asked   bool // a ping is on its way, or waits for its pong
 	writing bool // a writer is on its way
 	gone    bool // the reader has left; nothing may start any more
 	code    int  // close code to send, 0 = none
@@ -52,8 +53,19 @@ type hello struct {
 // not: the goroutine that waits is a fresh one.
 func (s *socket) read() {
 	s.conn.SetPongHandler(func(string) error {
-		s.chat = 0
-		return s.awake()
+		s.mu.Lock()
+		asked := s.asked
+		s.asked = false
+		s.mu.Unlock()
+		if asked {
+			s.chat = 0
+			return s.awake()
+		}
+		// One that nobody asked for buys no time and no frames.
+		if s.chatty() {
+			return errChatty
+		}
+		return nil
 	})
 	s.conn.SetPingHandler(func(data string) error {
 		if s.chatty() {
@@ -96,6 +108,7 @@ func (s *socket) close(code int) {
 
 // wait reads until the connection ends and gives the code it ended with.
 func (s *socket) wait() int {
+	s.conn.SetReadLimit(helloLimit) // beyond it the protocol's reader says 1009
 	for {
 		_, r, err := s.conn.NextReader()
 		if err == nil {
@@ -106,6 +119,8 @@ func (s *socket) wait() int {
 			continue
 		case err == nil || errors.Is(err, errChatty):
 			return s.farewell(CodeBadHello)
+		case errors.Is(err, websocket.ErrReadLimit):
+			return websocket.CloseMessageTooBig
 		case timedOut(err):
 			if s.expires <= time.Now().Unix() {
 				return s.farewell(CodeExpired)
@@ -216,7 +231,7 @@ func (s *socket) greet() int {
 func (s *socket) hello() (hello, int) {
 	kind, r, err := s.conn.NextReader()
 	if err != nil {
-		if timedOut(err) {
+		if timedOut(err) || errors.Is(err, errChatty) {
 			return hello{}, CodeBadHello
 		}
 		return hello{}, ended(err)
@@ -310,10 +325,14 @@ func (s *socket) farewell(code int) int {
 		}
 		var closed *websocket.CloseError
 		if !errors.As(err, &closed) {
-			// The protocol's reader failed before and stays so; the next bytes are the
-			// peer's answer to our code, most likely.
+			// The protocol's reader failed before and stays so; what comes is the rest of a
+			// flood, or the peer's answer to our code.
 			var b [512]byte
-			_, _ = s.conn.NetConn().Read(b[:])
+			for range 64 * chatLimit {
+				if _, err := s.conn.NetConn().Read(b[:]); err != nil {
+					break
+				}
+			}
 		}
 		break
 	}
@@ -339,6 +358,7 @@ func (s *socket) flush() {
 		var f *frame
 		code, ping := s.code, s.pinging
 		s.pinging = false
+		s.asked = s.asked || ping
 		switch {
 		case s.gone || s.told || code == 0 && !ping && len(s.queue) == 0:
 			s.writing = false
