@@ -251,7 +251,13 @@ func (a *App) join(ctx context.Context) error {
 	intake.Start()
 	a.onStop("callback intake", intake.Stop)
 	a.background("timers", func(ctx context.Context) error { return a.store.Due(ctx, sessions.Timer) })
-	a.background("sweep", sessions.Sweep)
+	a.background("sweep", func(ctx context.Context) error {
+		// A replica of three starts before there is a majority to read from.
+		if err := a.untilReady(ctx); err != nil {
+			return err
+		}
+		return sessions.Sweep(ctx)
+	})
 	a.background("reconciliation", nightly{store: a.store, now: time.Now, log: a.log, walk: func(ctx context.Context) error {
 		_, err := sessions.Reconcile(ctx)
 		return err
@@ -312,8 +318,10 @@ func (a *App) edge(ctx context.Context, registry *metrics.Registry, outbox *webh
 	if err != nil {
 		return err
 	}
-	a.serve("private plane", a.private, httpapi.Server(api.Private(), a.log))
-	a.serve("public plane", a.public, httpapi.Server(api.Public(), a.log))
+	private, public := httpapi.Server(api.Private(), a.log), httpapi.Server(api.Public(), a.log)
+	private.ConnState, public.ConnState = registry.HTTP.Connections("private"), registry.HTTP.Connections("public")
+	a.serve("private plane", a.private, private)
+	a.serve("public plane", a.public, public)
 	// Sockets are told to come back elsewhere before the planes are closed.
 	if err := hub.Start(ctx); err != nil {
 		return fmt.Errorf("start push: %w", err)
@@ -376,6 +384,9 @@ func (a *App) serve(name string, l net.Listener, server *http.Server) {
 	})
 }
 
+// readyEvery is how often work that wants the store asks whether it is there.
+const readyEvery = 250 * time.Millisecond
+
 // background runs work until Stop. Work that ends with an error is said and not repeated.
 func (a *App) background(name string, work func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -395,6 +406,20 @@ func (a *App) background(name string, work func(context.Context) error) {
 			return ctx.Err()
 		}
 	})
+}
+
+// untilReady waits until the store can be read and written, or ctx ends.
+func (a *App) untilReady(ctx context.Context) error {
+	tick := time.NewTicker(readyEvery)
+	defer tick.Stop()
+	for a.store.Ready(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
 }
 
 // ready tells whether this replica can really accept a callback and change a session.

@@ -247,7 +247,8 @@ func body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	return text, nil
 }
 
-// raw reads a body of at most limit bytes.
+// raw reads a body of at most limit bytes. Of a larger one it gives the beginning, with
+// errTooLarge.
 func raw(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
@@ -255,7 +256,7 @@ func raw(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	case errors.As(err, &large):
 		// Who is cut off while sending may never read why.
 		_, _ = io.CopyN(io.Discard, r.Body, drained)
-		return nil, errTooLarge
+		return text, errTooLarge
 	case err != nil:
 		return nil, fmt.Errorf("read body: %w", errCutBody)
 	}

@@ -171,6 +171,30 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// What is too large is refused before it is read whole; who counts callbacks hears of it.
+func TestCallback_TooLarge(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		size      int
+		status    int
+		oversized int
+	}{
+		{"as large as it may be", 1 << 20, 200, 0},
+		{"a byte more", 1<<20 + 1, 413, 1},
+		{"much more", 3 << 20, 413, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := open(t, nil)
+			a := w.do(request{method: "POST", path: "/v1/callbacks/wzrdpay", body: strings.Repeat(" ", tt.size), header: map[string]string{"X-Signature": "good"}})
+			if a.Code != tt.status || w.fake.oversized != tt.oversized {
+				t.Errorf("status = %d, %d counted as too large, want %d, %d", a.Code, w.fake.oversized, tt.status, tt.oversized)
+			}
+		})
+	}
+}
+
 // Many a client writes its whole body before it reads an answer: it must get to read 413.
 func TestTooLarge_IsHeard(t *testing.T) {
 	t.Parallel()

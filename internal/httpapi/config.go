@@ -109,7 +109,8 @@ type Merchant interface {
 	Redeliver(ctx context.Context, id string) (checkout.JSON, error)
 }
 
-// Callbacks stores what WZRDPAY tells us: nil means that it is on disk.
+// Callbacks stores what WZRDPAY tells us: nil means that it is on disk. A body of more
+// than 1 MiB is handed over as its beginning, without a signature: to be counted.
 type Callbacks interface {
 	Receive(ctx context.Context, body []byte, signature string) error
 }

@@ -40,24 +40,25 @@ const (
 
 // fake is the work behind the edge: one session in memory, and errors on demand.
 type fake struct {
-	mu       sync.Mutex
-	session  checkout.Session
-	view     httpapi.View
-	redirect checkout.Redirect
-	returns  httpapi.Returns
-	err      error // of everything but Authenticate
-	payErr   error
-	replayed bool
-	version  uint64
-	services string
-	views    int
-	refreshs int
-	received [][]byte
-	body     []byte
-	asked    httpapi.PayRequest
-	frame    []byte
-	wait     time.Duration
-	logo     string
+	mu        sync.Mutex
+	session   checkout.Session
+	view      httpapi.View
+	redirect  checkout.Redirect
+	returns   httpapi.Returns
+	err       error // of everything but Authenticate
+	payErr    error
+	replayed  bool
+	version   uint64
+	services  string
+	views     int
+	refreshs  int
+	oversized int // callbacks of more than 1 MiB
+	received  [][]byte
+	body      []byte
+	asked     httpapi.PayRequest
+	frame     []byte
+	wait      time.Duration
+	logo      string
 }
 
 func newFake() *fake {
@@ -245,6 +246,10 @@ func (f *fake) Redeliver(context.Context, string) (checkout.JSON, error) {
 }
 
 func (f *fake) Receive(_ context.Context, body []byte, signature string) error {
+	if len(body) > 1<<20 {
+		f.oversized++
+		return checkout.ErrTooLarge
+	}
 	if signature != "good" {
 		return &checkout.Error{Kind: checkout.ErrUnauthorized, Code: "bad_signature", Detail: "the signature does not fit"}
 	}

@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -229,14 +231,30 @@ func (w *Webhook) WebhookPending(count int, oldest time.Duration) {
 
 // HTTP counts the requests of both planes.
 type HTTP struct {
-	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
+	requests    *prometheus.CounterVec
+	seconds     *prometheus.HistogramVec
+	connections *prometheus.GaugeVec
 }
 
 func newHTTP(m maker) *HTTP {
 	return &HTTP{
-		requests: m.counter("http", "requests_total", "Requests by route, method and status.", "route", "method", "status"),
-		seconds:  m.histogram("http", "request_seconds", "How long requests took; sockets and long polls apart.", shortBuckets, "route"),
+		requests:    m.counter("http", "requests_total", "Requests by route, method and status.", "route", "method", "status"),
+		seconds:     m.histogram("http", "request_seconds", "How long requests took; sockets and long polls apart.", shortBuckets, "route"),
+		connections: m.gauge("http", "connections", "Open connections by plane, those without a request among them; sockets apart.", "plane"),
+	}
+}
+
+// Connections counts the connections of a plane: it is what http.Server.ConnState wants.
+func (h *HTTP) Connections(plane string) func(net.Conn, http.ConnState) {
+	open := h.connections.WithLabelValues(plane)
+	return func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			open.Inc()
+		case http.StateClosed, http.StateHijacked:
+			open.Dec()
+		case http.StateActive, http.StateIdle:
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"regexp"
@@ -81,6 +82,10 @@ func use(r *metrics.Registry) {
 	r.HTTP.Request("GET /v1/checkout", "GET", 200, time.Millisecond)
 	r.HTTP.Request("GET /v1/checkout", "BREW", 405, time.Millisecond)
 	r.HTTP.Request("GET /v1/checkout/ws", "GET", 101, time.Hour)
+	connections := r.HTTP.Connections("public")
+	for _, state := range []http.ConnState{http.StateNew, http.StateActive, http.StateIdle, http.StateNew, http.StateClosed, http.StateNew, http.StateHijacked} {
+		connections(nil, state)
+	}
 }
 
 func TestGather(t *testing.T) {
@@ -131,6 +136,7 @@ func TestGather(t *testing.T) {
 		{`wzrdcheckout_http_requests_total{method="other",route="GET /v1/checkout",status="405"}`, 1},
 		{"wzrdcheckout_http_requests_total", 3},
 		{"wzrdcheckout_http_request_seconds", 2},
+		{`wzrdcheckout_http_connections{plane="public"}`, 1},
 		{"wzrdcheckout_store_queue", 3},
 		{"wzrdcheckout_store_commits_total", 11},
 		{"wzrdcheckout_store_groups_total", 5},
