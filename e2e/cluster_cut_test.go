@@ -201,6 +201,7 @@ func TestClusterCut(t *testing.T) {
 	if d := soak(t); d > 0 {
 		last, rounds = time.Minute, max(1, int(d/(2*time.Minute)))
 	}
+	gaps := map[string][]time.Duration{}
 	for range rounds {
 		leader := f.leader()
 		alone := slices.Index(f.replicas, leader)
@@ -289,6 +290,7 @@ func TestClusterCut(t *testing.T) {
 		}
 		l.await(at)
 		gap := l.refused(at)
+		gaps["one cut off for "+said(last)] = append(gaps["one cut off for "+said(last)], gap)
 		cut(false)
 		back := f.awaitReady(leader)
 		// A page that comes back has its first frame.
@@ -309,4 +311,5 @@ func TestClusterCut(t *testing.T) {
 		}
 	}
 	l.end()
+	summed(t, gaps)
 }

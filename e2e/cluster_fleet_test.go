@@ -89,6 +89,7 @@ type replica struct {
 	name, dir                string
 	public, private, cluster string // host:port
 	settings                 []string
+	bff                      string // the binary, of whichever version
 	log                      *replicaLog
 
 	mu    sync.Mutex
@@ -101,7 +102,7 @@ type replica struct {
 func (f *fleet) add(name string, settings ...string) *replica {
 	f.t.Helper()
 	ports := loopbackPorts(f.t, 3)
-	r := &replica{f: f, name: name, dir: filepath.Join(f.t.TempDir(), name), public: ports[0], private: ports[1], cluster: ports[2], settings: settings}
+	r := &replica{f: f, name: name, dir: filepath.Join(f.t.TempDir(), name), public: ports[0], private: ports[1], cluster: ports[2], settings: settings, bff: f.bff}
 	file, err := os.Create(filepath.Join(f.t.TempDir(), name+".log"))
 	if err != nil {
 		f.t.Fatal(err)
@@ -182,7 +183,7 @@ func (r *replica) start() {
 	r.f.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	cmd := exec.Command(r.f.bff, "serve")
+	cmd := exec.Command(r.bff, "serve")
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"),
 		"BFF_LISTEN=" + r.public, "BFF_PRIVATE_LISTEN=" + r.private, "BFF_DATA_DIR=" + r.dir,

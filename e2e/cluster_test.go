@@ -2,7 +2,9 @@ package e2e_test
 
 import (
 	"context"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
@@ -20,6 +22,19 @@ func soak(t *testing.T) time.Duration {
 		t.Fatalf("CHECKOUT_SOAK: %v", err)
 	}
 	return d
+}
+
+// older is a bff of another version, in whose place the present one comes while it works
+// and that comes back, "" = the same program again. It is told by $CHECKOUT_OLD.
+func older(t *testing.T) string {
+	path := os.Getenv("CHECKOUT_OLD")
+	if path == "" {
+		return ""
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("CHECKOUT_OLD: %v", err)
+	}
+	return path
 }
 
 // threeReplicas starts a cluster from nothing but the contract's settings.
@@ -94,6 +109,8 @@ func TestClusterSurvives(t *testing.T) {
 	f := threeReplicas(t)
 	l := f.startLoad(4, "survive-")
 	l.await(time.Now())
+	old := older(t)
+	gaps := map[string][]time.Duration{}
 	restart := func(name string, r *replica, end func()) {
 		t.Helper()
 		at := time.Now()
@@ -102,16 +119,17 @@ func TestClusterSurvives(t *testing.T) {
 		gap := l.refused(at)
 		r.start()
 		took := f.awaitReady(r)
-		t.Logf("%s: no callback was taken for %s; ready %s after its start", name, said(gap), said(took))
+		gaps[name] = append(gaps[name], gap)
+		t.Logf("%s, %s: no callback was taken for %s; ready %s after its start", name, r.name, said(gap), said(took))
 	}
 	until := time.Now().Add(soak(t))
 	for round := 0; round == 0 || time.Now().Before(until); round++ {
 		leader := f.leader()
-		restart("leader "+leader.name+" killed", leader, leader.kill)
+		restart("leader killed", leader, leader.kill)
 		leader = f.leader()
 		for _, r := range f.replicas {
 			if r != leader {
-				restart("follower "+r.name+" killed", r, r.kill)
+				restart("follower killed", r, r.kill)
 				break
 			}
 		}
@@ -119,11 +137,18 @@ func TestClusterSurvives(t *testing.T) {
 		for _, r := range f.replicas {
 			r.ready.Store(false) // as an operator who drains it first
 			r.stop()
+			if old != "" && r.bff == f.bff {
+				r.bff = old
+			} else {
+				r.bff = f.bff
+			}
 			r.start()
 			f.awaitReady(r)
 		}
 		l.await(at)
-		t.Logf("rolling restart: %s, no callback was taken for %s", said(time.Since(at)), said(l.refused(at)))
+		gap := l.refused(at)
+		gaps["rolling upgrade"] = append(gaps["rolling upgrade"], gap)
+		t.Logf("rolling upgrade to %s: %s, no callback was taken for %s", filepath.Base(f.replicas[0].bff), said(time.Since(at)), said(gap))
 
 		at = time.Now()
 		for _, r := range f.replicas {
@@ -134,7 +159,19 @@ func TestClusterSurvives(t *testing.T) {
 		}
 		took := f.awaitReady(f.replicas...)
 		l.await(at)
-		t.Logf("all killed at once: ready after %s, no callback was taken for %s", said(took), said(l.refused(at)))
+		gap = l.refused(at)
+		gaps["all killed at once"] = append(gaps["all killed at once"], gap)
+		t.Logf("all killed at once: ready after %s, no callback was taken for %s", said(took), said(gap))
 	}
 	l.end()
+	summed(t, gaps)
+}
+
+// summed tells how often each thing happened, and how long no callback was taken.
+func summed(t *testing.T, gaps map[string][]time.Duration) {
+	t.Helper()
+	for _, name := range slices.Sorted(maps.Keys(gaps)) {
+		list := slices.Sorted(slices.Values(gaps[name]))
+		t.Logf("%s, %d times: no callback was taken for %s (median), %s (at the most)", name, len(list), said(list[len(list)/2]), said(list[len(list)-1]))
+	}
 }

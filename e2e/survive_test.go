@@ -10,7 +10,7 @@ import (
 // Every callback that was answered 200 is applied after a kill -9.
 func TestSurvive_Kill(t *testing.T) {
 	if err := ordeal.Stream(t.Context(), ordeal.StreamConfig{
-		Bin: bff(t), Dir: t.TempDir(), Seed: seed, Invoices: 600, Senders: 64, Ends: 8, Log: t.Logf,
+		Bin: bff(t), Dir: t.TempDir(), Seed: seed, Invoices: 600, Senders: 64, Pages: 24, Ends: 8, Log: t.Logf,
 	}); err != nil {
 		t.Error(err)
 	}
@@ -25,7 +25,7 @@ func TestSurvive_PowerCut(t *testing.T) {
 		t.Skip(err)
 	}
 	if err := ordeal.Stream(t.Context(), ordeal.StreamConfig{
-		Bin: bff(t), Dir: t.TempDir(), Seed: seed, Invoices: 300, Senders: 64, Ends: 5, PowerCut: true, Log: t.Logf,
+		Bin: bff(t), Dir: t.TempDir(), Seed: seed, Invoices: 300, Senders: 64, Pages: 24, Ends: 5, PowerCut: true, Log: t.Logf,
 	}); err != nil {
 		t.Error(err)
 	}
@@ -56,6 +56,16 @@ func TestSurvive_DiskFull(t *testing.T) {
 func TestSurvive_Endpoint(t *testing.T) {
 	if err := ordeal.Endpoint(t.Context(), ordeal.EndpointConfig{
 		Bin: bff(t), Dir: t.TempDir(), Seed: seed, Payments: 40, Log: t.Logf,
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Forged, replayed, overtaken, doubled, oversized and broken callbacks, and connections
+// that hang or flood, make no payment slower, change nothing, and are counted.
+func TestSurvive_Hostile(t *testing.T) {
+	if err := ordeal.Hostile(t.Context(), ordeal.HostileConfig{
+		Bin: bff(t), Dir: t.TempDir(), Seed: seed, Payments: 15, Log: t.Logf,
 	}); err != nil {
 		t.Error(err)
 	}

@@ -45,12 +45,12 @@ var trials = []trial{
 	}},
 	{"kill", nil, func(ctx context.Context, s scene) error {
 		return ordeal.Stream(ctx, ordeal.StreamConfig{
-			Bin: s.bin, Dir: s.dir, Seed: s.seed, Invoices: 2000, Senders: 64, Ends: s.times(100, 2), Log: say,
+			Bin: s.bin, Dir: s.dir, Seed: s.seed, Invoices: 2000, Senders: 64, Pages: 40, Ends: s.times(100, 2), Log: say,
 		})
 	}},
 	{"power", ordeal.HaveTrace, func(ctx context.Context, s scene) error {
 		return ordeal.Stream(ctx, ordeal.StreamConfig{
-			Bin: s.bin, Dir: s.dir, Seed: s.seed, Invoices: 1000, Senders: 64, Ends: s.times(100, 2), PowerCut: true, Log: say,
+			Bin: s.bin, Dir: s.dir, Seed: s.seed, Invoices: 1000, Senders: 64, Pages: 40, Ends: s.times(100, 2), PowerCut: true, Log: say,
 		})
 	}},
 	{"push", nil, func(ctx context.Context, s scene) error {
@@ -61,6 +61,9 @@ var trials = []trial{
 	}},
 	{"endpoint", nil, func(ctx context.Context, s scene) error {
 		return ordeal.Endpoint(ctx, ordeal.EndpointConfig{Bin: s.bin, Dir: s.dir, Seed: s.seed, Payments: s.times(500, 20), Log: say})
+	}},
+	{"hostile", nil, func(ctx context.Context, s scene) error {
+		return ordeal.Hostile(ctx, ordeal.HostileConfig{Bin: s.bin, Dir: s.dir, Seed: s.seed, Payments: s.times(200, 10), Log: say})
 	}},
 	{"catalogue", nil, func(ctx context.Context, s scene) error {
 		if s.catalogue == "" {

@@ -502,22 +502,11 @@ func expected(v session, upstream []sandbox.Invoice) string {
 
 // pages waits until every open page shows its session's last state, and closes it.
 func (c *chaos) pages(ctx context.Context, final map[string]session) (frames, cuts int) {
-	end := time.Now().Add(30 * time.Second)
+	var all pages
 	for _, s := range c.sessions {
-		for _, r := range s.readers {
-			want := final[s.ID].Revision
-			if err := until(ctx, time.Until(end), func() error {
-				if got := r.revision(); got != want {
-					return fmt.Errorf("session %s: the page is at revision %d, the session at %d", s.ID, got, want)
-				}
-				return nil
-			}); err != nil {
-				c.found.add("pages that missed something", "%v (polls: %v)", err, r.polls)
-			}
-			r.close()
-			frames += len(r.statuses())
-			cuts += r.cuts
-		}
+		all = append(all, s.readers...)
 	}
-	return frames, cuts
+	all.missed(ctx, final, &c.found)
+	all.close()
+	return all.frames()
 }

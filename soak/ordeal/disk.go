@@ -95,7 +95,9 @@ func Disk(ctx context.Context, cfg DiskConfig) error {
 	for _, line := range fatal {
 		s.found.add("panics", "%s", line)
 	}
-	cfg.Log("the disk was full %d times, after %d of them the program ended to be started again; %d callbacks answered 200, %d others; %s", cfg.Fills, s.restarts, s.stored.Load(), s.refused.Load(), loudest(counts))
+	cfg.Log("the disk was full %d times, after %d of them the program ended to be started again; %d callbacks answered 200, of them lost or shown wrong %d; %d answered otherwise",
+		cfg.Fills, s.restarts, s.stored.Load(), s.found.count("answered and not there"), s.refused.Load())
+	cfg.Log("from the space to the first callback that is taken, and ready: %s; %s", spread(s.shut), loudest(counts))
 	return s.found.err()
 }
 
@@ -131,7 +133,7 @@ func (s *stream) full(ctx context.Context, fill int) error {
 	}
 	// The engine gives up a file of which a write has failed. The program then ends once
 	// there is space, so that whatever watches over it starts it again.
-	before := s.stored.Load()
+	before, freed := s.stored.Load(), time.Now()
 	err := until(ctx, time.Minute, func() error {
 		if err := s.program.ended(); err != nil {
 			s.restarts++
@@ -154,6 +156,7 @@ func (s *stream) full(ctx context.Context, fill int) error {
 	if err != nil {
 		return err
 	}
+	s.shut = append(s.shut, time.Since(freed))
 	if leave > 0 && s.restarts > ended {
 		s.found.add("ended without need", "the floor of free space was kept")
 	}

@@ -47,7 +47,8 @@ func Push(ctx context.Context, cfg PushConfig) error {
 		}
 		between += n
 	}
-	cfg.Log("%d kills; %d of %d pages were answered for and not yet told", rounds, between, rounds*cfg.Pages)
+	cfg.Log("%d kills; %d of %d pages were answered for and not yet told; of them never told %d, told twice %d; from the start until the last page knows: %s", rounds, between, rounds*cfg.Pages,
+		s.found.count("pages that were not told"), s.found.count("pages that were not told once"), spread(s.shut))
 	if between == 0 {
 		s.found.add("nothing was tried", "no kill came between a callback's 200 and its frame")
 	}
@@ -102,12 +103,14 @@ func (s *stream) pushed(ctx context.Context, round, pages int) (between int, err
 			between++
 		}
 	}
+	began := time.Now()
 	if err := s.program.Start(ctx); err != nil {
 		return 0, err
 	}
 	if err := until(ctx, 30*time.Second, func() error { return shows("paid") }); err != nil {
 		s.found.add("pages that were not told", "%v", err)
 	}
+	s.shut = append(s.shut, time.Since(began))
 	_ = pause(ctx, 300*time.Millisecond) // a second telling would come now
 	for _, r := range readers {
 		n := 0

@@ -75,6 +75,41 @@ func (r *reader) close() {
 	<-r.done
 }
 
+// pages are readers of sessions of their own.
+type pages []*reader
+
+func (p pages) close() {
+	for _, r := range p {
+		r.close()
+	}
+}
+
+// missed holds, after half a minute at the most, that each page shows its session's last revision.
+func (p pages) missed(ctx context.Context, final map[string]session, found *findings) {
+	end := time.Now().Add(30 * time.Second)
+	for _, r := range p {
+		want := final[r.id].Revision
+		if err := until(ctx, time.Until(end), func() error {
+			if got := r.revision(); got != want {
+				return fmt.Errorf("session %s: the page is at revision %d, the session at %d", r.id, got, want)
+			}
+			return nil
+		}); err != nil {
+			found.add("pages that missed something", "%v (polls: %v)", err, r.polls)
+		}
+	}
+}
+
+// frames counts what they were shown, and how often they were cut off.
+func (p pages) frames() (frames, cuts int) {
+	for _, r := range p {
+		r.mu.Lock()
+		frames, cuts = frames+len(r.frames), cuts+r.cuts
+		r.mu.Unlock()
+	}
+	return frames, cuts
+}
+
 func (r *reader) revision() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

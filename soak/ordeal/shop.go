@@ -300,6 +300,21 @@ func (f *findings) add(kind, format string, args ...any) {
 	f.kinds[kind] = append(f.kinds[kind], fmt.Sprintf(format, args...))
 }
 
+func (f *findings) count(kind string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.kinds[kind])
+}
+
+// spread tells the middle and the end of a list of durations.
+func spread(list []time.Duration) string {
+	if len(list) == 0 {
+		return "never"
+	}
+	list = slices.Sorted(slices.Values(list))
+	return fmt.Sprintf("p50 %.0f ms, at the most %.0f", ms(list[len(list)/2]), ms(list[len(list)-1]))
+}
+
 func (f *findings) err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

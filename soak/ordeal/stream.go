@@ -22,6 +22,7 @@ type StreamConfig struct {
 	Seed     uint64
 	Invoices int
 	Senders  int
+	Pages    int // that are open all the time, each at one of the invoices
 	Ends     int
 	PowerCut bool // each end is a power cut; else kill -9
 	Log      func(format string, args ...any)
@@ -35,7 +36,8 @@ type StreamConfig struct {
 //     WZRDPAY has no other;
 //   - no revision is lower than one that was shown before.
 //
-// At the end every webhook has arrived.
+// Pages are open meanwhile: none is shown a revision twice, and at the end each shows the
+// last. At the end every webhook has arrived.
 func Stream(ctx context.Context, cfg StreamConfig) error {
 	wzrd, stop, err := wzrdpay(ctx, sandbox.Config{HistoryLimit: 1000})
 	if err != nil {
@@ -60,6 +62,8 @@ func Stream(ctx context.Context, cfg StreamConfig) error {
 	if err := s.prepare(ctx, cfg.Invoices); err != nil {
 		return err
 	}
+	pages := s.watch(ctx)
+	defer pages.close()
 	if err := s.ends(ctx); err != nil {
 		return errors.Join(err, s.found.err())
 	}
@@ -71,6 +75,7 @@ func Stream(ctx context.Context, cfg StreamConfig) error {
 		}
 		final[v.ID] = v
 	}
+	pages.missed(ctx, final, &s.found)
 	events, err := hooks.check(ctx, p, final, time.Minute, &s.found)
 	if err != nil {
 		return errors.Join(err, s.found.err())
@@ -82,9 +87,27 @@ func Stream(ctx context.Context, cfg StreamConfig) error {
 	for _, line := range fatal {
 		s.found.add("panics", "%s", line)
 	}
-	s.Log("%d callbacks answered 200, %d others; %d sessions, %d of them paid for beside the stream; %d webhooks in %d deliveries; %s",
-		s.stored.Load(), s.refused.Load(), len(final), len(final)-cfg.Invoices, events, hooks.requests.Load(), loudest(counts))
+	frames, cuts := pages.frames()
+	s.Log("%d ends: %d callbacks answered 200, of them lost or shown wrong %d; %d answered otherwise", cfg.Ends, s.stored.Load(),
+		s.found.count("answered and not there"), s.refused.Load())
+	s.Log("%d sessions, %d of them opened beside the stream; %d webhooks in %d deliveries, missing %d", len(final), len(final)-cfg.Invoices,
+		events, hooks.requests.Load(), s.found.count("webhooks missing"))
+	s.Log("%d pages, cut %d times, %d frames: revisions seen twice or backwards %d", len(pages), cuts, frames,
+		s.found.count("revisions that do not increase")+s.found.count("revisions that went back"))
+	s.Log("from a start to the first callback that is taken: %s", spread(s.shut))
+	s.Log("%s", loudest(counts))
 	return s.found.err()
+}
+
+// watch opens the pages: each fourth polls, the others hold a socket.
+func (s *stream) watch(ctx context.Context) pages {
+	var list pages
+	for i, m := range s.list() {
+		if i < s.Pages {
+			list = append(list, s.program.read(ctx, m.session, m.token, i%4 == 3, &s.found))
+		}
+	}
+	return list
 }
 
 // loudest gives the messages of a log that were errors, and how many were warnings.
@@ -109,7 +132,8 @@ type stream struct {
 	found    findings
 	stored   atomic.Int64
 	refused  atomic.Int64
-	restarts int // that a full disk needed
+	restarts int             // that a full disk needed
+	shut     []time.Duration // how long no callback was taken, one by one
 
 	mu   sync.Mutex
 	mine []*money
@@ -270,7 +294,13 @@ func (s *stream) ends(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.program.Start(ctx); err != nil {
+		shut, err := s.knock(ctx, list[0])
+		if err != nil {
+			return err
+		}
+		err = s.program.Start(ctx)
+		s.shut = append(s.shut, shut())
+		if err != nil {
 			return fmt.Errorf("after end %d: %w", end+1, err)
 		}
 		// It knows its own claims, and in a cluster its own copies, by its name.
@@ -288,6 +318,40 @@ func (s *stream) ends(ctx context.Context) error {
 		s.Log("%d power cuts took %d bytes of %d files; %d times bytes were overwritten that could have come back", s.Ends, took.Bytes, took.Files, took.Overwritten)
 	}
 	return nil
+}
+
+// knock repeats what was answered long ago until it is answered again; shut waits for
+// that, and gives how long it took.
+func (s *stream) knock(ctx context.Context, m *money) (shut func() time.Duration, err error) {
+	keys := s.wzrd.Credentials()
+	body, err := m.callback(m.said, m.acked, keys.AccountID)
+	if err != nil {
+		return nil, fmt.Errorf("write callback: %w", err)
+	}
+	began := time.Now()
+	took := make(chan time.Duration, 1)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	go func() {
+		defer cancel()
+		said := ""
+		for ctx.Err() == nil {
+			asked := time.Now()
+			code, text, err := s.program.call(ctx, http.MethodPost, s.program.PublicURL()+"/v1/callbacks/wzrdpay", "", body,
+				"X-Signature", sandbox.Sign(keys.SigningKeys[0], body))
+			if err == nil && code == http.StatusOK || errors.Is(err, errEnded) {
+				break
+			}
+			if err == nil {
+				said = fmt.Sprintf("%d after %.0f ms: %.200s", code, ms(time.Since(asked)), text)
+			}
+			_ = pause(ctx, 2*time.Millisecond) // the loop ends with ctx
+		}
+		if d := time.Since(began); d > 2*time.Second {
+			s.Log("start %d: the first callback was taken after %.0f ms; until then: %s", s.program.Boots(), ms(d), said)
+		}
+		took <- time.Since(began)
+	}()
+	return func() time.Duration { return <-took }, nil
 }
 
 // sender sends news about its invoices until the end; what is not answered is sent again.
