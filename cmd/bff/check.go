@@ -14,6 +14,7 @@ import (
 type check struct {
 	Settings settings
 	Currency string `default:"USD" placeholder:"CODE" help:"Currency to ask services for."`
+	Reach    bool   `help:"Call BFF_PUBLIC_URL and BFF_WEBHOOK_URL too: bff runs, the shop must refuse a forged webhook."`
 	JSON     bool   `name:"json" help:"Print one JSON object a line."`
 }
 
@@ -28,7 +29,7 @@ func (c *check) Run(ctx context.Context) error {
 	}
 	config.Logger = slog.New(slog.DiscardHandler)
 	lines := json.NewEncoder(os.Stdout)
-	well := app.Check(ctx, config, c.Currency, func(f app.Finding) {
+	found := func(f app.Finding) {
 		if c.JSON {
 			_ = lines.Encode(f)
 			return
@@ -41,7 +42,11 @@ func (c *check) Run(ctx context.Context) error {
 		if f.Mend != "" {
 			fmt.Printf("%28s→ %s\n", "", f.Mend)
 		}
-	})
+	}
+	well := app.Check(ctx, config, c.Currency, found)
+	if c.Reach && well {
+		well = app.CheckReach(ctx, config, found)
+	}
 	if !well {
 		return errCheck
 	}

@@ -10,11 +10,14 @@ import (
 )
 
 type demo struct {
-	Listen        string `env:"BFF_LISTEN" default:"localhost:8080" placeholder:"ADDR" help:"Shop and public plane."`
-	PrivateListen string `env:"BFF_PRIVATE_LISTEN" default:"127.0.0.1:8081" placeholder:"ADDR" help:"Private plane."`
-	SandboxListen string `default:"127.0.0.1:8082" placeholder:"ADDR" help:"WZRDPAY's double."`
-	DataDir       string `placeholder:"DIR" help:"Keep the data there (default: a new folder, removed at the end)."`
-	Verbose       bool   `short:"v" help:"Log every request."`
+	Listen         string   `env:"BFF_LISTEN" default:"localhost:8080" placeholder:"ADDR" help:"Shop and public plane."`
+	PrivateListen  string   `env:"BFF_PRIVATE_LISTEN" default:"127.0.0.1:8081" placeholder:"ADDR" help:"Private plane."`
+	SandboxListen  string   `default:"127.0.0.1:8082" placeholder:"ADDR" help:"WZRDPAY's double."`
+	DataDir        string   `placeholder:"DIR" help:"Keep the data there (default: a new folder, removed at the end)."`
+	AllowedOrigins []string `default:"http://localhost:3000,http://localhost:5173" placeholder:"ORIGIN" help:"Comma list of origins of your own pages."`
+	WebhookURL     string   `name:"webhook-url" placeholder:"URL" help:"Your shop's server hears instead of the demo's."`
+	WebhookSecret  string   `placeholder:"SECRET" help:"whsec_… that signs (default: a new one, printed)."`
+	Verbose        bool     `short:"v" help:"Log every request."`
 }
 
 // Run runs the demo until a signal arrives.
@@ -25,6 +28,7 @@ func (d *demo) Run(ctx context.Context) error {
 	}
 	bff, err := app.NewDemo(app.DemoConfig{
 		Listen: d.Listen, PrivateListen: d.PrivateListen, SandboxListen: d.SandboxListen, DataDir: d.DataDir,
+		Origins: d.AllowedOrigins, WebhookURL: d.WebhookURL, WebhookSecret: d.WebhookSecret,
 		MerchantKey: os.Getenv("BFF_MERCHANT_KEYS"), Version: version, Commit: commit,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	})

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"wzrdcheckout/internal/demo"
@@ -23,6 +24,8 @@ type DemoConfig struct {
 	PublicURL     string   // http://localhost:<port of Listen>
 	DataDir       string   // "" = a new folder that Stop removes
 	Origins       []string // pages elsewhere that may embed the widget
+	WebhookURL    string   // "" = the demo's own shop
+	WebhookSecret string   // whsec_…; "" = a random one
 	MerchantKey   string   // "" = a random one
 	Faults        sandbox.Faults
 	CallbackRetry time.Duration // unit of the sandbox's retry schedule; 2 s
@@ -97,13 +100,18 @@ func (d *Demo) prepare() error {
 	webhookSecret := make([]byte, 32)
 	_, _ = rand.Read(secret)        // never fails (crypto/rand)
 	_, _ = rand.Read(webhookSecret) // never fails
+	if cfg.WebhookSecret == "" {
+		cfg.WebhookSecret = "whsec_" + base64.StdEncoding.EncodeToString(webhookSecret)
+	}
+	if cfg.WebhookURL == "" {
+		cfg.WebhookURL = home + "/shop/webhook"
+	}
 	config := Default()
 	config.PublicListener, config.PublicURL = public, home
 	config.PrivateListen, config.DataDir = cfg.PrivateListen, cfg.DataDir
 	config.MerchantKeys, config.AllowedOrigins = []string{cfg.MerchantKey}, cfg.Origins
 	config.SessionKeys = []string{"demo:" + base64.StdEncoding.EncodeToString(secret)}
-	config.WebhookURL = home + "/shop/webhook"
-	config.WebhookSecrets = []string{"whsec_" + base64.StdEncoding.EncodeToString(webhookSecret)}
+	config.WebhookURL, config.WebhookSecrets = cfg.WebhookURL, []string{cfg.WebhookSecret}
 	config.Version, config.Commit, config.Logger = cfg.Version, cfg.Commit, cfg.Logger
 	config.WZRD.PublicKey, config.WZRD.AccountID = keys.PublicKeys[0], keys.AccountID
 	config.WZRD.APIKey, config.WZRD.SigningKeys = keys.APIKey, keys.SigningKeys
@@ -174,23 +182,33 @@ func (d *Demo) MerchantKey() string { return d.cfg.MerchantKey }
 // Sandbox is WZRDPAY's double, for tests that steer it.
 func (d *Demo) Sandbox() *sandbox.Server { return d.sandbox }
 
-// Tour says where everything is.
+// Tour says where everything is, and how a shop of one's own joins in.
 func (d *Demo) Tour() string {
+	var own strings.Builder
+	if len(d.cfg.Origins) > 0 {
+		fmt.Fprintf(&own, "    your page   may stand at %s (others: --allowed-origins)\n", strings.Join(d.cfg.Origins, ", "))
+	}
+	if d.cfg.WebhookURL != "" {
+		fmt.Fprintf(&own, "    webhooks    to %s, signed with\n                %s\n", d.cfg.WebhookURL, d.config.WebhookSecrets[0])
+	} else {
+		own.WriteString("    webhooks    to the demo's shop (to yours: --webhook-url=http://localhost:3000/hooks/checkout)\n")
+	}
 	return fmt.Sprintf(`
   The demo is ready. No real money moves.
 
     shop        %[1]s
     hosted page %[1]s/checkout/<session id>
     operators   %[2]s/ops/        any user name, password %[3]s
-    metrics     %[2]s/metrics
+    the API     %[2]s/ops/api     the same; metrics: %[2]s/metrics
     sandbox     %[4]s/_sandbox/
-
+%[5]s
   Open a session yourself:
 
-    curl -s %[2]s/v1/sessions -H 'Authorization: Bearer %[3]s' -H 'Content-Type: application/json' \
+    export BFF=%[2]s PUBLIC=%[1]s MERCHANT_KEY=%[3]s SANDBOX=%[4]s
+    curl -s $BFF/v1/sessions -H "Authorization: Bearer $MERCHANT_KEY" -H 'Content-Type: application/json' \
       -d '{"reference_id":"my-first","amount":10.5,"currency":"EUR"}'
 
   Ctrl-C stops it.
 
-`, d.URL(), d.API(), d.MerchantKey(), d.sandbox.URL())
+`, d.URL(), d.API(), d.MerchantKey(), d.sandbox.URL(), own.String())
 }

@@ -17,3 +17,8 @@ func Nightly(ctx context.Context, store interface {
 ) error {
 	return nightly{store: store, walk: walk, now: now, log: slog.New(slog.DiscardHandler)}.run(ctx)
 }
+
+// CheckClock is the clock's part of Check.
+func CheckClock(ctx context.Context, base string, now func() time.Time) (Finding, bool) {
+	return checkClock(ctx, base, now)
+}
