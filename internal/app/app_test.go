@@ -4,6 +4,9 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -180,5 +183,83 @@ func TestCheck(t *testing.T) {
 				t.Errorf("Check = %v with %v wrong, want %v", well, wrong, row.wrong)
 			}
 		})
+	}
+}
+
+// CheckReach calls what others call, and is content only with a bff and a shop that refuses.
+func TestCheckReach(t *testing.T) {
+	t.Parallel()
+	d := demo(t)
+	answering := func(status int) string {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		t.Cleanup(s.Close)
+		return s.URL
+	}
+	// A proxy that forgets to hand upgrades on, as many do.
+	plain := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		at, err := url.Parse(d.URL())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r.SetURL(at)
+		r.Out.Header.Del("Upgrade")
+	}})
+	t.Cleanup(plain.Close)
+	for _, row := range []struct {
+		name, public, webhook string
+		wrong                 []string
+	}{
+		{"bff and the demo's shop", d.URL(), d.URL() + "/shop/webhook", nil},
+		{"no webhook", d.URL(), "", nil},
+		{"somebody else's host", answering(404), "", []string{"callbacks"}},
+		{"nobody", "http://127.0.0.1:1", "http://127.0.0.1:1", []string{"callbacks", "webhook"}},
+		{"no upgrades", plain.URL, "", []string{"WebSocket"}},
+		{"a shop that believes everything", d.URL(), answering(204), []string{"webhook"}},
+		{"a shop at another address", d.URL(), answering(404), []string{"webhook"}},
+		{"a shop that redirects", d.URL(), answering(301), []string{"webhook"}},
+		{"a shop that refuses", d.URL(), answering(400), nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			c := good()
+			c.PublicURL, c.WebhookURL = row.public, row.webhook
+			var wrong []string
+			well := app.CheckReach(t.Context(), c, func(f app.Finding) {
+				if !f.OK {
+					wrong = append(wrong, f.Subject)
+				}
+				if f.OK == (f.Mend != "") || f.Detail == "" {
+					t.Errorf("%+v: what is wrong says how to mend it, what is right does not", f)
+				}
+			})
+			if well != (len(row.wrong) == 0) || !slices.Equal(wrong, row.wrong) {
+				t.Errorf("CheckReach = %v with %v wrong, want %v", well, wrong, row.wrong)
+			}
+		})
+	}
+}
+
+func TestCheckClock(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.NotFoundHandler()) // its answers carry the time
+	t.Cleanup(s.Close)
+	for _, row := range []struct {
+		name string
+		off  time.Duration
+		ok   bool
+	}{
+		{"right", 0, true},
+		{"a little off", 20 * time.Second, true},
+		{"ahead", time.Hour, false},
+		{"behind", -time.Hour, false},
+	} {
+		f, compared := app.CheckClock(t.Context(), s.URL, func() time.Time { return time.Now().Add(row.off) })
+		if !compared || f.OK != row.ok || f.OK == (f.Mend != "") {
+			t.Errorf("%s: checkClock = %+v, %v; want OK = %v", row.name, f, compared, row.ok)
+		}
+	}
+	if _, compared := app.CheckClock(t.Context(), "http://127.0.0.1:1", time.Now); compared {
+		t.Error("checkClock compared with nobody")
 	}
 }

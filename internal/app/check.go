@@ -47,6 +47,9 @@ func Check(ctx context.Context, cfg Config, currency string, found func(Finding)
 	}
 	tell(Finding{Subject: "settings", OK: true, Detail: "complete, and of one mode: " + map[bool]string{true: "live", false: "test"}[cfg.Live()]})
 	tell(checkWidget())
+	for _, f := range checkShop(cfg) {
+		tell(f)
+	}
 	tell(checkPort(ctx, "BFF_LISTEN", cfg.Listen, "/widget/v1/checkout.js"))
 	tell(checkPort(ctx, "BFF_PRIVATE_LISTEN", cfg.PrivateListen, "/healthz"))
 	if cfg.NATS.URL == "" {
@@ -66,6 +69,9 @@ func Check(ctx context.Context, cfg Config, currency string, found func(Finding)
 	defer func() { _ = client.Stop(context.WithoutCancel(ctx)) }()
 	tell(checkPublicKey(ctx, client, currency))
 	tell(checkAPIKey(ctx, client))
+	if f, compared := checkClock(ctx, cfg.WZRD.PrivateAPI, time.Now); compared {
+		tell(f)
+	}
 	return well
 }
 
@@ -173,9 +179,14 @@ func checkPublicKey(ctx context.Context, client *wzrd.Client, currency string) F
 	switch {
 	case err != nil:
 		f.Detail = err.Error()
+		var call *checkout.UpstreamError
+		if errors.As(err, &call) && call.Status == 0 {
+			f.Mend = "WZRD_PUBLIC_API does not answer: compare it, and let this machine reach it"
+		}
 		return f
 	case p.TestMode != (client.Mode() == "test"):
 		f.Detail = "WZRDPAY answers in the other mode"
+		f.Mend = "WZRD_PUBLIC_API and the key must both be the test ones, or both the live ones"
 		return f
 	case len(p.Services) == 0:
 		f.Detail = "WZRDPAY offers no service in " + currency
