@@ -196,7 +196,8 @@ func TestClusterCut(t *testing.T) {
 	l := f.startLoad(4, "cut-")
 	l.await(time.Now())
 
-	last := 15 * time.Second
+	// After 15 to 20 s the engine of the lonely one knows that it leads nothing any more.
+	last := 25 * time.Second
 	rounds := 1
 	if d := soak(t); d > 0 {
 		last, rounds = time.Minute, max(1, int(d/(2*time.Minute)))

@@ -372,7 +372,7 @@ func (b *Broker) logReady(ctx context.Context, i int) error {
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", logName(i), err)
 	}
-	if info.Cluster != nil && info.Cluster.Leader == "" || !quorate(info) {
+	if !quorate(info) {
 		return fmt.Errorf("%s has no leader with a majority: %w", logName(i), checkout.ErrUnavailable)
 	}
 	if info.Config.MaxBytes > 0 && int64(info.State.Bytes) > info.Config.MaxBytes-2*maxValue { //nolint:gosec // bytes on a disk

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"wzrdcheckout/internal/broker"
 	"wzrdcheckout/internal/checkout"
 )
@@ -394,6 +396,35 @@ func waitReady(t *testing.T, b *broker.Broker, nodes map[string]*process) {
 		case <-p.ready:
 		case <-deadline:
 			t.Fatalf("%s is not ready after 90 s", name)
+		}
+	}
+}
+
+func TestQuorate(t *testing.T) {
+	t.Parallel()
+	peers := func(active ...time.Duration) []*jetstream.PeerInfo {
+		var list []*jetstream.PeerInfo
+		for _, a := range active {
+			list = append(list, &jetstream.PeerInfo{Active: max(a, 0), Offline: a < 0})
+		}
+		return list
+	}
+	tests := []struct {
+		name    string
+		cluster *jetstream.ClusterInfo
+		want    bool
+	}{
+		{"a single engine", nil, true},
+		{"all there", &jetstream.ClusterInfo{Leader: "a", Replicas: peers(time.Millisecond, time.Second)}, true},
+		{"one of three is away", &jetstream.ClusterInfo{Leader: "a", Replicas: peers(time.Millisecond, time.Hour)}, true},
+		{"one of three is known to be away", &jetstream.ClusterInfo{Leader: "a", Replicas: peers(time.Millisecond, -1)}, true},
+		{"cut off, and not aware of it", &jetstream.ClusterInfo{Leader: "a", Replicas: peers(7*time.Second, 8*time.Second)}, false},
+		{"both others are known to be away", &jetstream.ClusterInfo{Leader: "a", Replicas: peers(-1, -1)}, false},
+		{"leads nothing any more, and has forgotten when it heard of the others", &jetstream.ClusterInfo{Replicas: peers(0, 0, 0)}, false},
+	}
+	for _, tt := range tests {
+		if got := broker.Quorate(&jetstream.StreamInfo{Cluster: tt.cluster}); got != tt.want {
+			t.Errorf("Quorate(%s) = %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }

@@ -26,6 +26,9 @@ func (b *Broker) Break() {
 	b.checkDisk()
 }
 
+// Quorate tells whether a stream's leader has heard of the other nodes.
+func Quorate(info *jetstream.StreamInfo) bool { return quorate(info) }
+
 // Leader names the leader of a stream and its number of copies.
 func (b *Broker) Leader(ctx context.Context, stream string) (leader string, replicas int) {
 	info, err := b.streamInfo(ctx, stream)

@@ -305,10 +305,15 @@ func (w *watch) check(ctx context.Context) {
 }
 
 // quorate tells whether a leader has heard of the other nodes. One that is cut off goes on
-// calling itself leader for a while, and would show what was, not what is.
+// calling itself leader for a while, and would show what was, not what is. Then it knows
+// of no leader, answers all the same, and calls the others active: it has forgotten when
+// it heard of them.
 func quorate(info *jetstream.StreamInfo) bool {
 	if info.Cluster == nil {
 		return true
+	}
+	if info.Cluster.Leader == "" {
+		return false
 	}
 	alive := 1
 	for _, p := range info.Cluster.Replicas {
