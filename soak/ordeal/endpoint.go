@@ -22,7 +22,8 @@ type EndpointConfig struct {
 
 // Endpoint pays while the shop's webhook endpoint hangs, redirects or answers 500, and
 // beside it, in turns, at a program whose endpoint is well: no payment may be slower for
-// it. The redirect is not followed. Once the endpoint is well everything arrives.
+// it. Each is counted by a metric, the redirect is not followed, and once the endpoint is
+// well everything arrives.
 func Endpoint(ctx context.Context, cfg EndpointConfig) error {
 	wzrd, stop, err := wzrdpay(ctx, sandbox.Config{HistoryLimit: 1000, CallbackRetry: 50 * time.Millisecond})
 	if err != nil {
@@ -53,13 +54,14 @@ func Endpoint(ctx context.Context, cfg EndpointConfig) error {
 	}
 	broken := []struct {
 		name   string
+		result string // as webhook_attempts_total has it
 		answer http.HandlerFunc
 	}{
-		{"hangs", hang},
-		{"redirects", func(w http.ResponseWriter, r *http.Request) {
+		{"hangs", "timeout", hang},
+		{"redirects", "redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.url, http.StatusTemporaryRedirect)
 		}},
-		{"answers 500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }},
+		{"answers 500", "http_5xx", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }},
 	}
 	final := map[string]session{}
 	for kind, b := range broken {
@@ -87,6 +89,17 @@ func Endpoint(ctx context.Context, cfg EndpointConfig) error {
 			ms(ill), ms(took[0][len(took[0])-1]), ms(well), ms(took[1][len(took[1])-1]))
 		if ill > 3*well+250*time.Millisecond {
 			found.add("payments slowed down", "beside an endpoint that %s: p50 %v, else %v", b.name, ill, well)
+		}
+		// Until then it was not asked: those before it hang for 10 s each.
+		counted := `wzrdcheckout_webhook_attempts_total{result="` + b.result + `"}`
+		if err := until(ctx, time.Minute, func() error {
+			count, err := programs[0].metrics(ctx)
+			if err == nil && (count[counted] == 0 || count["wzrdcheckout_webhook_pending"] == 0) {
+				err = fmt.Errorf("%s is %v, %v webhooks wait", counted, count[counted], count["wzrdcheckout_webhook_pending"])
+			}
+			return err
+		}); err != nil {
+			found.add("not counted", "an endpoint that %s: %v", b.name, err)
 		}
 	}
 	if n := hooks[0].requests.Load(); n == 0 {

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,7 +186,7 @@ func (h *hostile) untouched(ctx context.Context) error {
 
 // beside makes payments at both programs in turns while the first is attacked.
 func (h *hostile) beside(ctx context.Context, a attack, programs []*Program, payments, kind int) error {
-	before, err := h.metrics(ctx)
+	before, err := h.program.metrics(ctx)
 	if err != nil {
 		return err
 	}
@@ -245,7 +244,7 @@ func (h *hostile) beside(ctx context.Context, a attack, programs []*Program, pay
 	}
 	// What is stored is applied a moment later.
 	return until(ctx, 20*time.Second, func() error {
-		after, err := h.metrics(ctx)
+		after, err := h.program.metrics(ctx)
 		if err != nil {
 			return err
 		}
@@ -262,29 +261,12 @@ func (h *hostile) beside(ctx context.Context, a attack, programs []*Program, pay
 // may last.
 func (h *hostile) shows(ctx context.Context, gauge string, least float64) error {
 	return until(ctx, 4*time.Second, func() error {
-		now, err := h.metrics(ctx)
+		now, err := h.program.metrics(ctx)
 		if err == nil && now[gauge] < least {
 			err = fmt.Errorf("%s is %v, want %v or more", gauge, now[gauge], least)
 		}
 		return err
 	})
-}
-
-// metrics reads the attacked program's /metrics: values by name{labels}.
-func (h *hostile) metrics(ctx context.Context) (map[string]float64, error) {
-	status, text, err := h.program.call(ctx, http.MethodGet, h.program.PrivateURL()+"/metrics", "", nil)
-	if err != nil || status != http.StatusOK {
-		return nil, fmt.Errorf("read metrics: %d: %w", status, err)
-	}
-	values := map[string]float64{}
-	for line := range strings.SplitSeq(string(text), "\n") {
-		if at := strings.LastIndexByte(line, ' '); at > 0 && line[0] != '#' {
-			if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
-				values[line[:at]] = v
-			}
-		}
-	}
-	return values, nil
 }
 
 func (h *hostile) callback(ctx context.Context, body []byte, signature string, want int) error {

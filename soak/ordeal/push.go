@@ -78,7 +78,7 @@ func (s *stream) pushed(ctx context.Context, round, pages int) (between int, err
 		}
 		return nil
 	}
-	if err := until(ctx, 30*time.Second, func() error { return shows("pending") }); err != nil {
+	if err := until(ctx, 2*time.Minute, func() error { return shows("pending") }); err != nil {
 		return 0, err
 	}
 	// The first answers come while the others are still on their way: the kill is at the
@@ -107,7 +107,7 @@ func (s *stream) pushed(ctx context.Context, round, pages int) (between int, err
 	if err := s.program.Start(ctx); err != nil {
 		return 0, err
 	}
-	if err := until(ctx, 30*time.Second, func() error { return shows("paid") }); err != nil {
+	if err := until(ctx, 2*time.Minute, func() error { return shows("paid") }); err != nil {
 		s.found.add("pages that were not told", "%v", err)
 	}
 	s.shut = append(s.shut, time.Since(began))

@@ -161,7 +161,7 @@ func (r *reader) poll(ctx context.Context) error {
 		return err
 	case status == http.StatusOK:
 		r.got(text)
-	case status != http.StatusNoContent && status != http.StatusServiceUnavailable:
+	case status != http.StatusNoContent && status != http.StatusServiceUnavailable && status != http.StatusGatewayTimeout:
 		r.found.add("updates refused", "session %s: %d: %.200s", r.id, status, text)
 	}
 	return nil

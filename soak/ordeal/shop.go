@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -231,6 +233,23 @@ func (p *Program) events(ctx context.Context) ([]event, error) {
 		}
 		after = *list.Next
 	}
+}
+
+// metrics reads /metrics: values by name{labels}.
+func (p *Program) metrics(ctx context.Context) (map[string]float64, error) {
+	status, text, err := p.call(ctx, http.MethodGet, p.PrivateURL()+"/metrics", "", nil)
+	if err != nil || status != http.StatusOK {
+		return nil, fmt.Errorf("read metrics: %d: %w", status, err)
+	}
+	values := map[string]float64{}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if at := strings.LastIndexByte(line, ' '); at > 0 && line[0] != '#' {
+			if v, err := strconv.ParseFloat(line[at+1:], 64); err == nil {
+				values[line[:at]] = v
+			}
+		}
+	}
+	return values, nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {
