@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/andybalholm/brotli"
 )
@@ -18,6 +19,7 @@ type bundle struct {
 	version string
 	files   map[string][]byte // "adyen.js", "adyen.css"
 	brotli  int               // bytes of both
+	all     int               // the same with every method that the package has
 }
 
 // adyen installs the pinned package from npm into the cache, once, and bundles it.
@@ -39,12 +41,12 @@ func (b *bench) adyen(ctx context.Context) (bundle, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return bundle{}, err
 	}
-	entry, err := os.ReadFile(source + "/entry.js")
-	if err != nil {
-		return bundle{}, err
-	}
-	for name, text := range map[string][]byte{"package.json": manifest, "entry.js": entry} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+	for _, name := range []string{"package.json", "entry.js", "all.js"} {
+		text, err := os.ReadFile(filepath.Join(source, name))
+		if err != nil {
+			return bundle{}, err
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil { //nolint:gosec // the three names above
 			return bundle{}, err
 		}
 	}
@@ -53,14 +55,20 @@ func (b *bench) adyen(ctx context.Context) (bundle, error) {
 			return bundle{}, err
 		}
 	}
-	if err := in(ctx, dir, "node_modules/.bin/esbuild", "entry.js", "--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=error", "--outfile=out/adyen.js"); err != nil {
-		return bundle{}, err
+	for from, to := range map[string]string{"entry.js": "adyen", "all.js": "all"} {
+		if err := in(ctx, dir, "node_modules/.bin/esbuild", from, "--bundle", "--minify", "--format=esm", "--target=es2022", "--log-level=error", "--outfile=out/"+to+".js"); err != nil {
+			return bundle{}, err
+		}
 	}
 	out := bundle{version: "@adyen/adyen-web " + version + " bundled by esbuild", files: map[string][]byte{}}
-	for _, name := range []string{"adyen.js", "adyen.css"} {
+	for _, name := range []string{"adyen.js", "adyen.css", "all.js", "all.css"} {
 		text, err := os.ReadFile(filepath.Join(dir, "out", name))
 		if err != nil {
 			return bundle{}, err
+		}
+		if strings.HasPrefix(name, "all") {
+			out.all += len(packed(text))
+			continue
 		}
 		out.files[name] = text
 		out.brotli += len(packed(text))

@@ -26,12 +26,14 @@ type section struct {
 var sections = []section{
 	{"size", 3 * time.Minute, (*bench).size},
 	{"start", 3 * time.Minute, (*bench).start},
-	{"checkout", time.Minute, (*bench).checkout},
-	{"sessions", time.Minute, (*bench).sessions},
-	{"callbacks", 3 * time.Minute, (*bench).callbacks},
+	{"checkout", 2 * time.Minute, (*bench).checkout},
+	{"sessions", 2 * time.Minute, (*bench).sessions},
+	{"callbacks", 4 * time.Minute, (*bench).callbacks},
 	{"push", 6 * time.Minute, (*bench).push},
-	{"storm", time.Minute, (*bench).storm},
+	{"storm", 2 * time.Minute, (*bench).storm},
 	{"paint", 5 * time.Minute, (*bench).paint},
+	{"many", 4 * time.Minute, (*bench).many},
+	{"loss", 4 * time.Minute, (*bench).loss},
 }
 
 // bench is one run.
@@ -41,6 +43,7 @@ type bench struct {
 	root  string // scratch folder on the disk that is measured; removed at the end
 	cache string // what may be kept between runs: peers' binaries and packages
 	table table
+	plots []plot
 	sect  string
 	busy  string // the load before the run
 	fleet *fleet // the sockets of push, which storm goes on with
@@ -61,13 +64,14 @@ func main() {
 }
 
 func run() error {
-	short := flag.Bool("short", false, "fewer repeats, smaller stores: two minutes")
-	write := flag.Bool("write", false, "write docs/benchmarks.md too")
-	strict := flag.Bool("strict", false, "a goal that falls short is an error")
+	short := flag.Bool("short", false, "fewer turns, smaller stores: all sections in about 2 minutes instead of 12")
+	write := flag.Bool("write", false, "write docs/benchmarks.md and its plots too")
+	goals := flag.Bool("goals", false, "exit with 1 when a goal falls short or was not measured; else numbers are only said")
+	limit := flag.Duration("limit", 12*time.Minute, "what has not been measured by then is said to be so")
 	dir := flag.String("dir", "", "folder on the disk to measure (default: the system's for temporary files)")
 	bin := flag.String("bff", "bin/bff", "the binary to measure")
 	flag.Usage = func() {
-		_, _ = fmt.Fprintf(flag.CommandLine.Output(), "bench [flags] [section …]; sections: %s\n", strings.Join(names(), " "))
+		_, _ = fmt.Fprintf(flag.CommandLine.Output(), "bench [flags] [section …]\n\nMeasures every goal beside a peer or a limit; in full 12 minutes at most, with -short about 2,\non two cores that have nothing else to do (building bff before and peers at the first run apart).\nSections: %s\n\n", strings.Join(names(), " "))
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -105,6 +109,8 @@ func run() error {
 	}
 	defer b.endFleet()
 	began := time.Now()
+	within, over := context.WithDeadlineCause(ctx, began.Add(*limit), fmt.Errorf("the run has taken %s (-limit)", *limit))
+	defer over()
 	for _, s := range sections {
 		if len(chosen) > 0 && !slices.Contains(chosen, s.name) {
 			continue
@@ -112,23 +118,29 @@ func run() error {
 		if s.name != "storm" && s.name != "push" {
 			b.endFleet()
 		}
-		b.runSection(ctx, s)
+		b.runSection(within, s)
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}
 	}
 	b.endFleet()
+	took := time.Since(began).Round(time.Second)
 	host := b.machine(ctx)
-	fmt.Printf("\n%s\n%s", host.line(), b.table.text())
-	fmt.Printf("%d rows, %d hold, %d fall short, %d not run; %s\n", len(b.table.rows),
-		b.table.count(holds), b.table.count(fallsShort), b.table.count(notRun), time.Since(began).Round(time.Second))
+	summary := b.table.summary()
+	fmt.Printf("\n%s\n%s\n%s\n", host.line(), b.table.text(), goalsText(summary))
+	fmt.Printf("%s; %d rows in %s\n", tally(summary), len(b.table.rows), took)
 	if *write {
-		if err := os.WriteFile("docs/benchmarks.md", []byte(b.table.markdown(host, b.short, chosen)), 0o644); err != nil {
+		d := document{host: host, table: b.table, short: b.short, chosen: chosen, took: took}
+		if d.pictures, err = b.draw(ctx, "docs"); err != nil {
+			b.say("no plots: %v", err)
+			d.noPictures = err
+		}
+		if err := os.WriteFile("docs/benchmarks.md", []byte(d.markdown()), 0o644); err != nil {
 			return fmt.Errorf("write benchmarks: %w", err)
 		}
 	}
-	if n := b.table.count(fallsShort); *strict && n > 0 {
-		return fmt.Errorf("%d goals fall short", n)
+	if n := len(summary) - count(summary, holds); *goals && n > 0 {
+		return fmt.Errorf("%d goals fall short or were not measured", n)
 	}
 	return nil
 }
@@ -145,10 +157,13 @@ func (b *bench) runSection(ctx context.Context, s section) {
 	b.sect = s.name
 	fmt.Fprintf(os.Stderr, "== %s\n", s.name)
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("the machine is too slow: section %s has taken %s", s.name, s.limit))
 	defer cancel()
 	if err := s.run(b, ctx); err != nil {
-		b.missing(s.name, "", err)
+		if why := context.Cause(ctx); why != nil {
+			err = fmt.Errorf("%w, at: %w", why, err)
+		}
+		b.missing("section "+s.name, "", err)
 	}
 	fmt.Fprintf(os.Stderr, "   %s took %s\n", s.name, time.Since(began).Round(100*time.Millisecond))
 }
@@ -171,6 +186,9 @@ func (b *bench) span(full time.Duration) time.Duration {
 	}
 	return full
 }
+
+// quiet is how long memory must not have fallen to have settled.
+func (b *bench) quiet() time.Duration { return b.span(3 * time.Second) }
 
 // dir makes a folder on the measured disk.
 func (b *bench) dir(name string) (string, error) {

@@ -47,6 +47,7 @@ type paintPage struct {
 	URL         string `json:"url"`
 	First       string `json:"first"`
 	Interactive string `json:"interactive"`
+	Then        string `json:"then,omitempty"` // an async function, called once the page works, in the last round
 }
 
 // painted is one visit, in ms since the navigation began; 0 = not asked.
@@ -55,6 +56,8 @@ type painted struct {
 	Interactive float64 `json:"interactive"`
 	Bytes       float64 `json:"bytes"` // on the wire, headers apart
 	Requests    float64 `json:"requests"`
+
+	Then map[string][]float64 `json:"then"` // what Then gave
 }
 
 func chromium() (string, error) {
@@ -117,14 +120,6 @@ const (
 // paint measures in real Chromium over a slow line and a slow processor when the first
 // method is seen, and when a click shows a service's field and the field is checked.
 func (b *bench) paint(ctx context.Context) error {
-	browser, err := chromium()
-	if err != nil {
-		return err
-	}
-	helper, err := b.built(ctx, "paint")
-	if err != nil {
-		return err
-	}
 	wzrd, stop, err := wzrdpay(ctx, sandbox.Config{Faults: sandbox.NoFaults()})
 	if err != nil {
 		return err
@@ -169,23 +164,45 @@ func (b *bench) paint(ctx context.Context) error {
 	if b.short {
 		rounds = 3
 	}
-	order, err := json.Marshal(paintOrder{Chromium: browser, Rounds: rounds, RoundTrip: roundTrip, Kilobits: kilobits, Slowdown: slowdown, Pages: pages})
+	visits, err := b.visit(ctx, rounds, pages)
 	if err != nil {
 		return err
+	}
+	if noAdyen == nil && len(visits["adyen"]) == 0 {
+		noAdyen = errors.New("the page of Adyen Drop-in could not be measured")
+	}
+	b.paintRows(visits, names, adyen, noAdyen)
+	return nil
+}
+
+// visit has bench/paint look at pages; one that could not be measured has a row that says
+// why.
+func (b *bench) visit(ctx context.Context, rounds int, pages []paintPage) (map[string][]painted, error) {
+	browser, err := chromium()
+	if err != nil {
+		return nil, err
+	}
+	helper, err := b.built(ctx, "paint")
+	if err != nil {
+		return nil, err
+	}
+	order, err := json.Marshal(paintOrder{Chromium: browser, Rounds: rounds, RoundTrip: roundTrip, Kilobits: kilobits, Slowdown: slowdown, Pages: pages})
+	if err != nil {
+		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, helper) //nolint:gosec // just built
 	cmd.Stdin = strings.NewReader(string(order))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("drive Chromium: %w", err)
+		return nil, fmt.Errorf("drive Chromium: %w", err)
 	}
 	var report struct {
 		Visits map[string][]painted `json:"visits"`
 		Failed map[string]string    `json:"failed"`
 	}
 	if err := json.Unmarshal(out, &report); err != nil {
-		return fmt.Errorf("read what Chromium saw: %w", err)
+		return nil, fmt.Errorf("read what Chromium saw: %w", err)
 	}
 	for _, page := range pages {
 		if why := report.Failed[page.Name]; why != "" {
@@ -194,11 +211,7 @@ func (b *bench) paint(ctx context.Context) error {
 			delete(report.Visits, page.Name)
 		}
 	}
-	if noAdyen == nil && len(report.Visits["adyen"]) == 0 {
-		noAdyen = errors.New("the page of Adyen Drop-in could not be measured")
-	}
-	b.paintRows(report.Visits, names, adyen, noAdyen)
-	return nil
+	return report.Visits, nil
 }
 
 // shopPages makes the pages of the shop, and gives what the rows call ours.

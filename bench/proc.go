@@ -31,16 +31,17 @@ func rss(pid int) (float64, error) {
 	return 0, errNoProc
 }
 
-// settled waits until the memory of a process has not fallen for three seconds, fifteen
-// at most, and gives what it is then. Whatever garbage the runtime keeps counts.
-func settled(ctx context.Context, pid int) (float64, error) {
+// settled waits until the memory of a process has not fallen for as long as quiet,
+// fifteen seconds at most, and gives what it is then. Whatever garbage the runtime keeps
+// counts.
+func settled(ctx context.Context, pid int, quiet time.Duration) (float64, error) {
 	low, err := rss(pid)
 	if err != nil {
 		return 0, err
 	}
 	since, end := time.Now(), time.Now().Add(15*time.Second)
 	last := low
-	for time.Since(since) < 3*time.Second && time.Now().Before(end) {
+	for time.Since(since) < quiet && time.Now().Before(end) {
 		if err := pause(ctx, 250*time.Millisecond); err != nil {
 			return 0, err
 		}

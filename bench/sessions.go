@@ -35,20 +35,23 @@ func (b *bench) sessions(ctx context.Context) error {
 	if _, err := f.open(ctx, "warm", 64); err != nil {
 		return err
 	}
-	before, err := settled(ctx, f.pid())
+	before, err := settled(ctx, f.pid(), b.quiet())
 	if err != nil {
 		return err
 	}
-	const many = 10_000
+	many := 10_000
+	if b.short {
+		many = 2000
+	}
 	if _, err := f.open(ctx, "kept", many); err != nil {
 		return err
 	}
-	after, err := settled(ctx, f.pid())
+	after, err := settled(ctx, f.pid(), b.quiet())
 	if err != nil {
 		return err
 	}
-	b.atMost("memory of 10,000 open sessions (RSS, settled)", 0, []float64{(after - before) / 1e6}, " MB",
-		fmt.Sprintf("%.2f kB each; idle before %.0f MB", (after-before)/many/1000, before/1e6))
+	b.atMost(fmt.Sprintf("memory of %s open sessions (RSS, settled)", thousands(many)), 0, []float64{(after - before) / 1e6}, " MB",
+		fmt.Sprintf("%.2f kB each; idle before %.0f MB", (after-before)/float64(many)/1000, before/1e6))
 
 	puts, end, err := b.keyValue(ctx)
 	if err != nil {
@@ -58,7 +61,7 @@ func (b *bench) sessions(ctx context.Context) error {
 	const clients = 64
 	var rate, p99 pair
 	span := b.span(time.Second)
-	for round := range b.rounds(7) + 1 {
+	for round := range b.rounds(6) + 1 {
 		var ours load
 		var plainRate float64
 		var plainTook []time.Duration

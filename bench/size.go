@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -20,15 +21,25 @@ func (b *bench) size(ctx context.Context) error {
 			parts = append(parts, fmt.Sprintf("%s %d", logical, f.Brotli))
 		}
 	}
-	peer := "Adyen Drop-in: see the next row"
+	peer := "Adyen Drop-in: see the section"
 	b.atMost("bytes to an interactive widget, brotli", 30_000, []float64{float64(m.PageBrotli)}, " B", peer)
-	b.fact("… its parts ("+m.Compiler+")", strings.Join(parts, ", "), "")
+	b.fact("… its parts ("+m.Compiler+")", "", strings.Join(parts, ", "))
+	const hyperswitch = "… to Hyperswitch"
+	b.missing(hyperswitch, "", errors.New("its package on npm only loads a script from its own host, and nothing here leaves the machine; in an earlier measurement on another day 653 kB"))
 	adyen, err := b.adyen(ctx)
 	if err != nil {
-		b.missing("Adyen Drop-in built from npm for the same 10 methods, brotli", "", err)
+		b.missing("… to Adyen Drop-in from npm, just those 10 methods", "", err)
 		return nil
 	}
-	b.below("… to Adyen Drop-in from npm, just those 10 methods", 0, []float64{float64(m.PageBrotli)}, []float64{float64(adyen.brotli)},
-		[]float64{float64(m.PageBrotli) / float64(adyen.brotli)}, " B", adyen.version)
+	ours := float64(m.PageBrotli)
+	b.against("… to Adyen Drop-in from npm, just those 10 methods", ours, float64(adyen.brotli),
+		fmt.Sprintf("%s: JS %d, CSS %d", adyen.version, len(packed(adyen.files["adyen.js"])), len(packed(adyen.files["adyen.css"]))))
+	b.against("… to Adyen Drop-in from npm, all methods, as its CDN has it", ours, float64(adyen.all), adyen.version+" from its /auto")
 	return nil
+}
+
+// against adds a row for bytes that both have.
+func (b *bench) against(what string, ours, peer float64, peerIs string) {
+	b.below(what, 0, []float64{ours}, []float64{peer}, []float64{ours / peer}, " B", peerIs)
+	b.table.rows[len(b.table.rows)-1].spread = ""
 }

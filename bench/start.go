@@ -100,7 +100,7 @@ func (b *bench) restart(ctx context.Context, wzrd *sandbox.Server) error {
 		many = 50_000
 	}
 	began := time.Now()
-	fresh := many / 20
+	fresh := many / 20 / packSize * packSize // the cursor stands between packs
 	if err := fill(ctx, dir, list, many, many-fresh); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (b *bench) restart(ctx context.Context, wzrd *sandbox.Server) error {
 				f.kill()
 				return err
 			}
-			b.fact(fmt.Sprintf("%s stored callbacks applied after a start (each a repeat)", count(fresh)),
+			b.fact(fmt.Sprintf("%s stored callbacks applied after a start (each a repeat)", thousands(fresh)),
 				fmt.Sprintf("%s/s", number(float64(fresh)/time.Since(began).Seconds())), "")
 		} else {
 			took = append(took, ms(f.took))
@@ -147,10 +147,12 @@ func (b *bench) restart(ctx context.Context, wzrd *sandbox.Server) error {
 			b.say("the load had ended before the kill")
 		}
 	}
-	b.atMost(fmt.Sprintf("start to /readyz after kill -9 with %s stored callbacks", count(many)), 0, took, " ms",
+	b.atMost(fmt.Sprintf("start to /readyz after kill -9 with %s stored callbacks", thousands(many)), 0, took, " ms",
 		fmt.Sprintf("%.2f GB on disk", float64(size)/1e9))
 	return nil
 }
+
+const packSize = 200 // callbacks
 
 // fill stores n callbacks as the intake does, into the folder of a bff that does not run,
 // and says of the first of them that they are applied.
@@ -160,10 +162,9 @@ func fill(ctx context.Context, dir string, list []paidCallback, n, applied int) 
 		return fmt.Errorf("fill store: %w", err)
 	}
 	defer func() { err = errors.Join(err, store.Close(ctx)) }()
-	const size = 200
-	for done := 0; done < n; done += size {
-		pack := make([][]byte, 0, size)
-		for i := range min(size, n-done) {
+	for done := 0; done < n; done += packSize {
+		pack := make([][]byte, 0, packSize)
+		for i := range min(packSize, n-done) {
 			record, err := callback.Record{ReceivedAt: time.Now().Unix(), Mode: "test", Body: list[(done+i)%len(list)].body(0)}.Append(nil)
 			if err != nil {
 				return fmt.Errorf("fill store: %w", err)
@@ -174,7 +175,7 @@ func fill(ctx context.Context, dir string, list []paidCallback, n, applied int) 
 		if err != nil {
 			return fmt.Errorf("fill store: %w", err)
 		}
-		if done < applied && done+size >= applied {
+		if done < applied && done+packSize >= applied {
 			cursor := checkout.Write{Key: callback.CursorKey(0), Value: strconv.AppendUint(nil, seq, 10), Any: true}
 			if _, err := store.Commit(ctx, cursor); err != nil {
 				return fmt.Errorf("fill store: %w", err)
@@ -184,7 +185,7 @@ func fill(ctx context.Context, dir string, list []paidCallback, n, applied int) 
 	return nil
 }
 
-func count(n int) string {
+func thousands(n int) string {
 	if n%1_000_000 == 0 {
 		return fmt.Sprintf("%d million", n/1_000_000)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -25,88 +26,133 @@ type row struct {
 
 type table struct{ rows []row }
 
-var head = [...]string{"what", "goal", "ours", "peer or limit in the same run", "ratio", "", "spread"}
+var head = [...]string{"what", "goal", "ours", "ratio", "spread", "", "peer or limit in the same run"}
 
 func (r row) cells() [len(head)]string {
-	return [...]string{r.what, r.goal, r.ours, r.peer, r.ratio, string(r.verdict), r.spread}
+	return [...]string{r.what, r.goal, r.ours, r.ratio, r.spread, string(r.verdict), r.peer}
 }
 
 func (t *table) add(r row) { t.rows = append(t.rows, r) }
 
-func (t *table) count(v verdict) int {
-	n := 0
-	for _, r := range t.rows {
-		if r.verdict == v {
-			n++
-		}
-	}
-	return n
-}
-
-// text is the table for a terminal, in columns.
-func (t *table) text() string {
-	var width [len(head)]int
-	lines := [][len(head)]string{head}
-	for _, r := range t.rows {
-		lines = append(lines, r.cells())
-	}
+// columns prints lines for a terminal; the last column is as wide as it is.
+func columns(lines [][]string) string {
+	var width []int
 	for _, cells := range lines {
+		width = append(width, make([]int, max(len(cells)-len(width), 0))...)
 		for i, c := range cells {
 			width[i] = max(width[i], utf8.RuneCountInString(c))
 		}
 	}
 	var out strings.Builder
 	for n, cells := range lines {
-		line := ""
+		text := ""
 		for i, c := range cells {
-			line += c + strings.Repeat(" ", width[i]-utf8.RuneCountInString(c)+2)
+			text += c + strings.Repeat(" ", width[i]-utf8.RuneCountInString(c)+2)
 		}
-		out.WriteString(strings.TrimRight(line, " ") + "\n")
+		text = strings.TrimRight(text, " ")
+		out.WriteString(text + "\n")
 		if n == 0 {
-			total := 0
-			for _, w := range width {
-				total += w + 2
-			}
-			out.WriteString(strings.Repeat("-", total-2) + "\n")
+			out.WriteString(strings.Repeat("-", utf8.RuneCountInString(text)) + "\n")
 		}
 	}
 	return out.String()
 }
 
-// markdown is docs/benchmarks.md.
-func (t *table) markdown(host machine, short bool, chosen []string) string {
+// text is the table for a terminal.
+func (t *table) text() string {
+	lines := [][]string{head[:]}
+	for _, r := range t.rows {
+		cells := r.cells()
+		lines = append(lines, cells[:])
+	}
+	return columns(lines)
+}
+
+var goalsHead = [...]string{"", "goal", "", "ours", "ratio", "peer or limit in the same run"}
+
+func goalCells(r row) []string {
+	return []string{string(r.verdict), r.what, r.goal, r.ours, r.ratio, r.peer}
+}
+
+// goalsText is the summary for a terminal.
+func goalsText(summary []row) string {
+	lines := [][]string{goalsHead[:]}
+	for _, r := range summary {
+		lines = append(lines, goalCells(r))
+	}
+	return columns(lines)
+}
+
+// document is docs/benchmarks.md.
+type document struct {
+	host       machine
+	table      table
+	short      bool
+	chosen     []string
+	took       time.Duration
+	pictures   []picture
+	noPictures error
+}
+
+// picture is a plot that was drawn.
+type picture struct{ file, title string }
+
+func (d document) markdown() string {
 	var out strings.Builder
-	out.WriteString("# Benchmarks\n\nEvery number was measured in one run on one machine, each goal as a ratio to the peer or the limit beside it, ")
+	summary := d.table.summary()
+	fmt.Fprintf(&out, "# Benchmarks\n\n**%s.**\n\n", tally(summary))
+	markdownHead(&out, goalsHead[:])
+	for _, r := range summary {
+		cells := goalCells(r)
+		if r.verdict != holds {
+			cells[0] = "**" + cells[0] + "**"
+		}
+		markdownLine(&out, cells)
+	}
+	out.WriteString("\nEvery number was measured in one run on one machine, each goal as a ratio to the peer or the limit beside it, ")
 	out.WriteString("which took turns with ours. Medians; the spread is from the lowest to the highest turn. ")
-	out.WriteString("What could not run is said.\n\n")
+	out.WriteString("What could not run is said. How each is measured stands in the comments of `bench/`.\n\n")
 	how := "./build.sh bench -write"
-	if short {
+	if d.short {
 		how += " -short"
 	}
-	if len(chosen) > 0 {
-		how += " " + strings.Join(chosen, " ")
+	if len(d.chosen) > 0 {
+		how += " " + strings.Join(d.chosen, " ")
 	}
-	fmt.Fprintf(&out, "Written by `%s`, which repeats it; `-short` takes two minutes, names of sections choose among them.\n\n", how)
-	for _, line := range host.lines() {
+	fmt.Fprintf(&out, "Written in %s by `%s`, which repeats it. Without `-short` it takes 12 minutes at most, with it about 2; names of sections choose among them.\n\n", d.took, how)
+	for _, line := range d.host.lines() {
 		out.WriteString("- " + line + "\n")
 	}
+	if d.noPictures != nil {
+		fmt.Fprintf(&out, "\nNo plots: %s.\n", strings.Join(strings.Fields(d.noPictures.Error()), " "))
+	}
+	for _, p := range d.pictures {
+		fmt.Fprintf(&out, "\n![%s](%s)\n", p.title, p.file)
+	}
 	section := ""
-	for _, r := range t.rows {
+	for _, r := range d.table.rows {
 		if r.section != section {
 			section = r.section
-			fmt.Fprintf(&out, "\n## %s\n\n|", section)
-			for _, h := range head {
-				out.WriteString(" " + h + " |")
-			}
-			out.WriteString("\n|" + strings.Repeat("---|", len(head)) + "\n")
+			fmt.Fprintf(&out, "\n## %s\n\n", section)
+			markdownHead(&out, head[:])
 		}
-		out.WriteString("|")
-		for _, c := range r.cells() {
-			out.WriteString(" " + strings.ReplaceAll(c, "|", "\\|") + " |")
-		}
-		out.WriteString("\n")
+		cells := r.cells()
+		markdownLine(&out, cells[:])
 	}
 	return out.String()
+}
+
+func markdownHead(out *strings.Builder, cells []string) {
+	markdownLine(out, cells)
+	out.WriteString("|" + strings.Repeat("---|", len(cells)) + "\n")
+}
+
+func markdownLine(out *strings.Builder, cells []string) {
+	out.WriteString("|")
+	for _, c := range cells {
+		out.WriteString(" " + strings.ReplaceAll(c, "|", "\\|") + " |")
+	}
+	out.WriteString("\n")
 }
 
 // versus adds a row for a rate: the ratio is ours/peer of each round, at least goal. A

@@ -19,13 +19,13 @@ func TestTable(t *testing.T) {
 		cells   [7]string
 		verdict verdict
 	}{
-		{[7]string{"rate", "≥ 0.7 x", "90/s", "100/s (the peer)", "0.90", "holds", "0.80–1.00 of 3"}, holds},
-		{[7]string{"slow rate", "≥ 0.7 x", "60/s", "100/s (the peer)", "0.60", "falls short", "one turn"}, fallsShort},
-		{[7]string{"wait", "≤ 1.05 x", "11 ms", "10 ms (the peer)", "1.10", "falls short", "one turn"}, fallsShort},
-		{[7]string{"no goal", "", "11 ms", "10 ms (the peer)", "1.10", "–", "one turn"}, told},
-		{[7]string{"memory", "≤ 12 kB", "8.50 kB", "another | kB", "0.71", "holds", "8–9"}, holds},
+		{[7]string{"rate", "≥ 0.7 x", "90/s", "0.90", "0.80–1.00 of 3", "holds", "100/s (the peer)"}, holds},
+		{[7]string{"slow rate", "≥ 0.7 x", "60/s", "0.60", "one turn", "falls short", "100/s (the peer)"}, fallsShort},
+		{[7]string{"wait", "≤ 1.05 x", "11 ms", "1.10", "one turn", "falls short", "10 ms (the peer)"}, fallsShort},
+		{[7]string{"no goal", "", "11 ms", "1.10", "one turn", "–", "10 ms (the peer)"}, told},
+		{[7]string{"memory", "≤ 12 kB", "8.50 kB", "0.71", "8–9", "holds", "another | kB"}, holds},
 		{[7]string{"calls", "= 1", "2", "", "", "falls short", ""}, fallsShort},
-		{[7]string{"peer", "≤ 1 x", "", errNoProc.Error(), "", "not run", ""}, notRun},
+		{[7]string{"peer", "≤ 1 x", "", "", "", "not run", errNoProc.Error()}, notRun},
 	}
 	if len(b.table.rows) != len(want) {
 		t.Fatalf("table has %d rows, want %d", len(b.table.rows), len(want))
@@ -38,7 +38,7 @@ func TestTable(t *testing.T) {
 		counts[w.verdict]++
 	}
 	for v, n := range counts {
-		if got := b.table.count(v); got != n {
+		if got := count(b.table.rows, v); got != n {
 			t.Errorf("count(%q) = %d, want %d", v, got, n)
 		}
 	}
@@ -52,8 +52,9 @@ func TestTable(t *testing.T) {
 			t.Errorf("line %q has no goal in the column of goals", line)
 		}
 	}
-	doc := b.table.markdown(machine{cpu: "a processor", cores: 2}, true, []string{"one"})
-	for _, part := range []string{"`./build.sh bench -write -short one`", "## one", `another \| kB`, "a processor, 2 cores", "| falls short |"} {
+	d := document{host: machine{cpu: "a processor", cores: 2}, table: b.table, short: true, chosen: []string{"one"}, pictures: []picture{{"benchmarks-x.svg", "A plot"}}}
+	doc := d.markdown()
+	for _, part := range []string{"`./build.sh bench -write -short one`", "## one", `another \| kB`, "a processor, 2 cores", "| falls short |", "![A plot](benchmarks-x.svg)"} {
 		if !strings.Contains(doc, part) {
 			t.Errorf("markdown lacks %q:\n%s", part, doc)
 		}
@@ -66,5 +67,44 @@ func TestNumber(t *testing.T) {
 		if got := number(v); got != want {
 			t.Errorf("number(%v) = %q, want %q", v, got, want)
 		}
+	}
+}
+
+// Every goal has a line, whatever was measured.
+func TestSummary(t *testing.T) {
+	t.Parallel()
+	b := &bench{sect: "start"}
+	b.atMost("binary", 25, []float64{22}, " MiB", "")
+	b.atMost("idle memory (RSS)", 40, []float64{41}, " MiB", "")
+	b.fact("start to /readyz, empty store, of a peer", "3 ms", "") // no goal: not the goal's row
+	b.missing("section start", "", errNoProc)
+	b.sect = "paint"
+	b.must("a goal that no list has", "= 1", "1", "", true)
+	got := map[string]verdict{}
+	summary := b.table.summary()
+	why := ""
+	for _, r := range summary {
+		got[r.section+": "+r.what] = r.verdict
+		if r.what == "start to /readyz, empty store" {
+			why = r.peer
+		}
+	}
+	want := map[string]verdict{
+		"start: binary": holds, "start: idle memory (RSS)": fallsShort, "start: start to /readyz, empty store": notRun,
+		"paint: a goal that no list has": holds, "paint: interactive": notRun, "size: bytes to an interactive widget": notRun,
+	}
+	for name, v := range want {
+		if got[name] != v {
+			t.Errorf("summary has %q as %q, want %q", name, got[name], v)
+		}
+	}
+	if len(summary) != len(goals)+1 {
+		t.Errorf("summary has %d rows, want %d", len(summary), len(goals)+1)
+	}
+	if why != errNoProc.Error() {
+		t.Errorf("a goal of a section that ended early says %q, want %q", why, errNoProc)
+	}
+	if got, want := tally(summary), "2 of 20 goals hold, 1 fall short, 17 were not measured"; got != want {
+		t.Errorf("tally = %q, want %q", got, want)
 	}
 }

@@ -36,6 +36,7 @@ type pageWish struct {
 	URL         string `json:"url"`
 	First       string `json:"first"`
 	Interactive string `json:"interactive"`
+	Then        string `json:"then"`
 }
 
 type seen struct {
@@ -43,6 +44,8 @@ type seen struct {
 	Interactive float64 `json:"interactive"`
 	Bytes       float64 `json:"bytes"`
 	Requests    float64 `json:"requests"`
+
+	Then map[string][]float64 `json:"then,omitempty"` // what Then gave, in the last round
 }
 
 // report is what is written: every visit, and why a page could not be measured.
@@ -66,6 +69,18 @@ const watch = `(() => {
 		if (!mark.first || !mark.interactive) requestAnimationFrame(frame);
 	};
 	requestAnimationFrame(frame);
+})()`
+
+// memories counts the module instances of a page for Then: self.paintMemories.
+const memories = `;(() => {
+	const made = self.paintMemories = [];
+	for (const name of ["instantiate", "instantiateStreaming"]) {
+		const real = WebAssembly[name];
+		WebAssembly[name] = (...args) => real.apply(WebAssembly, args).then((result) => {
+			for (const e of Object.values((result.instance || result).exports)) if (e instanceof WebAssembly.Memory) made.push(e);
+			return result;
+		});
+	}
 })()`
 
 func main() {
@@ -107,6 +122,9 @@ func run() error {
 			if out.Failed[wish.Name] != "" {
 				continue
 			}
+			if round < o.Rounds {
+				wish.Then = ""
+			}
 			s, err := o.visit(browser, wish)
 			switch {
 			case err != nil:
@@ -122,7 +140,7 @@ func run() error {
 func (o order) visit(browser context.Context, wish pageWish) (seen, error) {
 	tab, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	defer end()
-	tab, cancel := context.WithTimeout(tab, time.Minute)
+	tab, cancel := context.WithTimeout(tab, 2*time.Minute)
 	defer cancel()
 	if err := o.prepare(tab, wish); err != nil {
 		return seen{}, err
@@ -168,7 +186,10 @@ func (o order) visit(browser context.Context, wish pageWish) (seen, error) {
 			if wish.Interactive != "" {
 				s.Interactive = last.Interactive
 			}
-			return s, nil
+			if wish.Then != "" {
+				s.Then, err = then(tab, wish.Then)
+			}
+			return s, err
 		}
 	}
 	mu.Lock()
@@ -182,6 +203,29 @@ type mark struct {
 	First       float64 `json:"first"`
 	Interactive float64 `json:"interactive"`
 	Error       string  `json:"error"`
+
+	Then map[string][]float64 `json:"then"`
+}
+
+// then runs what is to be done in a page that works, and waits for what it gives.
+func then(tab context.Context, do string) (map[string][]float64, error) {
+	start := "(paintMark.error = '', (" + do + ")().then((v) => { paintMark.then = v; }, (e) => { paintMark.error = String(e); }), true)"
+	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](start)); err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+		last, err := chromedp.Run(tab, chromedp.Evaluate[mark]("self.paintMark"))
+		if err != nil {
+			return nil, err
+		}
+		if last.Error != "" {
+			return nil, errors.New(last.Error)
+		}
+		if last.Then != nil {
+			return last.Then, nil
+		}
+	}
+	return nil, errors.New("a minute was not enough for what was to be done then")
 }
 
 // prepare makes the tab's line and processor slow and puts the watch into its pages.
@@ -205,6 +249,9 @@ func (o order) prepare(tab context.Context, wish pageWish) error {
 		return err
 	}
 	script := fmt.Sprintf(watch, wish.First, interactive)
+	if wish.Then != "" {
+		script += memories
+	}
 	_, err := chromedp.Call(tab, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
 	return err
 }

@@ -304,6 +304,10 @@ feed:
 	return context.Cause(ctx)
 }
 
+// ErrBroken is in the error of an ordeal that found a promise broken, and not in that of
+// one that could not go on.
+var ErrBroken = errors.New("promises were broken")
+
 // findings collects broken promises; the first few of each kind are told in full.
 type findings struct {
 	mu    sync.Mutex
@@ -333,11 +337,13 @@ func spread(list []time.Duration) string {
 	list = slices.Sorted(slices.Values(list))
 	return fmt.Sprintf("p50 %.0f ms, at the most %.0f", ms(list[len(list)/2]), ms(list[len(list)-1]))
 }
-
 func (f *findings) err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var all []error
+	if len(f.kinds) > 0 {
+		all = append(all, ErrBroken)
+	}
 	for _, kind := range slices.Sorted(maps.Keys(f.kinds)) {
 		list := f.kinds[kind]
 		for _, text := range list[:min(len(list), 5)] {
