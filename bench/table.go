@@ -70,8 +70,14 @@ func (t *table) text() string {
 
 var goalsHead = [...]string{"", "goal", "", "ours", "ratio", "peer or limit in the same run"}
 
+// goalCells leaves the long stories to the table.
 func goalCells(r row) []string {
-	return []string{string(r.verdict), r.what, r.goal, r.ours, r.ratio, r.peer}
+	const enough = 120 // letters
+	peer := []rune(r.peer)
+	if len(peer) > enough {
+		peer = append(peer[:enough-1], '…')
+	}
+	return []string{string(r.verdict), r.what, r.goal, r.ours, r.ratio, string(peer)}
 }
 
 // goalsText is the summary for a terminal.
