@@ -28,5 +28,7 @@ for name in wzrd_public_key wzrd_api_key wzrd_signing_keys; do
 done
 # Compose hands files on as they are, and the container's user is neither root nor you:
 # the files may be read, the folder may not be entered by others.
-chmod 0444 "$dir"/*
+for name in merchant_keys session_keys webhook_secrets cluster_secret wzrd_public_key wzrd_api_key wzrd_signing_keys; do
+	chmod 0644 "$dir/$name"
+done
 chmod 0700 "$dir"

@@ -1,7 +1,8 @@
-// Package docs_test runs what the documents say: every command and snippet of README.md,
-// server.md, webhooks.md, going-live.md and CONTRIBUTING.md is executed against a demo, or
-// says after its language why it is not (skip="…"). JSON and text below a command is what
-// it must print: every member, with its type; values too, unless they are made anew.
+// Package docs_test runs what the documents say: every command and program of every
+// document is executed against a demo, or says after its language why it is not
+// (skip="…"). JSON and text below a command is what it must print: every member, with its
+// type; values too, unless they are made anew. What stands in a page (js, html, css of
+// embed.md and README.md) is run in a browser by e2e/docs_test.go.
 package docs_test
 
 import (
@@ -14,13 +15,17 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,15 +54,34 @@ func blocks(t *testing.T, name string) []block {
 	return all
 }
 
-// documents are those whose blocks must all be run or excused.
-var documents = []string{"../README.md", "../CONTRIBUTING.md", "server.md", "webhooks.md", "going-live.md", "troubleshooting.md"}
+// documents are all there are: their blocks must be run or excused.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	for _, where := range []string{"*.md", "decisions/*.md", "../*.md", "../examples/*.md", "../npm/*.md"} {
+		found, err := filepath.Glob(where)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no document is at %s: %v", where, err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+// inPages are the documents whose js, html and css is for pages.
+var inPages = []string{"embed.md", "widget-review.md"}
 
 func TestBlocks_RunOrExcused(t *testing.T) {
 	t.Parallel()
-	programs := []string{"sh", "js", "php", "python", "go"}
-	for _, name := range documents {
+	// What is shown and not run: what a command prints, what a file holds, drawings.
+	shown := []string{"json", "text", "", "sql", "mermaid", "html", "css"}
+	wrappers := []string{"ts", "tsx", "vue", "svelte"} // of npm/: e2e/frameworks_test.go drives them
+	for _, name := range documents(t) {
 		for _, b := range blocks(t, name) {
-			if !slices.Contains(programs, b.language) {
+			if slices.Contains(shown, b.language) || b.language == "js" && slices.Contains(inPages, name) {
+				continue
+			}
+			if slices.Contains(wrappers, b.language) && strings.HasPrefix(name, "../npm/") {
 				continue
 			}
 			if b.mark != "run" && b.mark != "verify" && !regexp.MustCompile(`^skip="[^"]{8,}"$`).MatchString(b.mark) {
@@ -135,7 +159,7 @@ func startDemo(t *testing.T) []string {
 // TestDocuments_Run runs the shell blocks of each document as one script, the others each as a program.
 func TestDocuments_Run(t *testing.T) {
 	t.Parallel()
-	for _, name := range documents {
+	for _, name := range documents(t) {
 		all := blocks(t, name)
 		if !slices.ContainsFunc(all, func(b block) bool { return b.mark == "run" }) {
 			continue
@@ -163,6 +187,29 @@ func TestDocuments_Run(t *testing.T) {
 	}
 }
 
+// program builds bff once for all tests and gives its folder; TestMain removes it.
+var program = sync.OnceValues(func() (string, error) {
+	bin, err := os.MkdirTemp("", "wzrdcheckout-docs-")
+	if err != nil {
+		return "", err
+	}
+	folder = bin
+	if out, err := exec.CommandContext(context.Background(), "go", "build", "-buildvcs=false", "-o", bin, "../cmd/bff").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
+var folder string // of program, "" = not built
+
+func TestMain(m *testing.M) {
+	failed := m.Run()
+	if folder != "" {
+		_ = os.RemoveAll(folder)
+	}
+	os.Exit(failed)
+}
+
 // atHand puts what a reader has at hand into dir: the folder deploy, and bff on the PATH.
 func atHand(t *testing.T, dir string) []string {
 	t.Helper()
@@ -173,13 +220,66 @@ func atHand(t *testing.T, dir string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin, "../cmd/bff")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	bin, err := program()
+	if err != nil {
+		t.Fatal(err)
 	}
 	// The default ports may be taken on the machine of the test.
-	return []string{"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH"), "BFF_LISTEN=127.0.0.1:0", "BFF_PRIVATE_LISTEN=127.0.0.1:0", "BFF_DATA_DIR=" + filepath.Join(dir, "data")}
+	return []string{"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH"), "BFF_LISTEN=127.0.0.1:0", "BFF_PRIVATE_LISTEN=127.0.0.1:0", "BFF_DATA_DIR=" + filepath.Join(dir, "data"), "FIRST_PORT=" + firstPort(t)}
+}
+
+// firstPort gives the first of 23 ports that are free, below those that the system gives away.
+func firstPort(t *testing.T) string {
+	t.Helper()
+	free := func(first int) bool {
+		for n := range 23 {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+n))
+			if err != nil {
+				return false
+			}
+			_ = l.Close()
+		}
+		return true
+	}
+	for range 100 {
+		if first := 20_000 + 25*rand.IntN(400); free(first) {
+			return strconv.Itoa(first)
+		}
+	}
+	t.Fatal("no 23 ports in a row are free")
+	return ""
+}
+
+// TestDeploy_Check fills a folder as deploy/ tells and lets check.sh judge it.
+func TestDeploy_Check(t *testing.T) {
+	t.Parallel()
+	need(t, "bash", "openssl")
+	_ = startDemo(t) // skips on a clone that was not built
+	dir := t.TempDir()
+	cmd := command(t.Context(), t, block{language: "sh", text: `set -euo pipefail
+trap 'kill -9 $(jobs -p) 2>/dev/null || :' EXIT
+bff sandbox --listen 127.0.0.1:0 >sandbox.env 2>/dev/null &
+until grep -qs WZRD_SIGNING_KEYS sandbox.env; do sleep 0.1; done
+mkdir conf
+deploy/secrets.sh conf
+(
+	. ./sandbox.env
+	printf '%s\n' "$WZRD_PUBLIC_KEY" >conf/wzrd_public_key
+	printf '%s\n' "$WZRD_API_KEY" >conf/wzrd_api_key
+	printf '%s\n' "$WZRD_SIGNING_KEYS" >conf/wzrd_signing_keys
+	sed -e "s|^WZRD_PUBLIC_API=.*|WZRD_PUBLIC_API=$WZRD_PUBLIC_API|" -e "s|^WZRD_PRIVATE_API=.*|WZRD_PRIVATE_API=$WZRD_PRIVATE_API|" \
+		-e "s|^WZRD_ACCOUNT_ID=.*|WZRD_ACCOUNT_ID=$WZRD_ACCOUNT_ID|" deploy/bff.env.example >conf/bff.env
+)
+deploy/secrets.sh conf # again: what is there stays
+unset BFF_DATA_DIR
+deploy/check.sh conf --currency EUR
+rm conf/wzrd_api_key
+if deploy/check.sh conf; then exit 9; fi
+`}, dir, atHand(t, dir))
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("services in EUR")) || !bytes.Contains(out, []byte("wzrd_api_key")) || bytes.Contains(out, []byte("WRONG")) {
+		t.Errorf("check.sh: %v\n%s", err, out)
+	}
 }
 
 // occur makes one event, so that lists of events are not empty.
@@ -210,7 +310,7 @@ func occur(t *testing.T, env []string) {
 // script runs the shell blocks one after the other in one shell, as a reader would.
 func script(t *testing.T, name string, all []block, dir string, env []string) {
 	t.Helper()
-	text := "set -euo pipefail\n"
+	text := "set -euo pipefail\ntrap 'kill -9 $(jobs -p) 2>/dev/null || :' EXIT\n" // what still runs in the background ends
 	for i, b := range all {
 		if b.language == "sh" && b.mark == "run" {
 			text += fmt.Sprintf("echo %d >at\n{\n%s} >out.%d 2>err.%d </dev/null\n", b.line, b.text, i, i)
