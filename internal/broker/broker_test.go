@@ -498,6 +498,23 @@ func TestTTL(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	must(t, b, put("session.short", "again", 0))
+
+	// A key for so long: whoever asks for it is refused until it is gone, and not for ever.
+	turn := checkout.Write{Key: "turn.short", Value: []byte("x"), TTL: 1}
+	must(t, b, turn)
+	refused := 0
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		_, err := b.Commit(t.Context(), turn)
+		if err == nil {
+			break
+		}
+		if refused++; !errors.Is(err, checkout.ErrConflict) || time.Now().After(deadline) {
+			t.Fatalf("Commit of a key with a TTL = %v, want ErrConflict until it is over", err)
+		}
+	}
+	if refused == 0 {
+		t.Error("Commit of a key with a TTL was not refused while it was there")
+	}
 }
 
 func TestLog(t *testing.T) {

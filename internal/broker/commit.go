@@ -606,7 +606,9 @@ func (q *committer) stale(ctx context.Context, group []*commit, tries int) (map[
 			if have != w.Expect {
 				out[c] = true
 				if have > w.Expect {
-					q.b.known.note(w.Key, have)
+					if w.TTL == 0 { // one that goes away by itself is not known for long
+						q.b.known.note(w.Key, have)
+					}
 				}
 				break
 			}

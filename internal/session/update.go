@@ -16,7 +16,7 @@ import (
 const (
 	// chunk bounds a commit: at most four writes a session.
 	chunk = 100
-	// pace is the shortest time between two questions about one invoice, per replica.
+	// pace is the shortest time between two questions about one invoice, of all replicas.
 	pace = 5 * time.Second
 	// askTime bounds one question.
 	askTime = 10 * time.Second
@@ -303,9 +303,10 @@ type question struct {
 }
 
 // Refresh asks WZRDPAY about an invoice, joins the answer to its session and gives the
-// invoice as it is then. Of this replica one question per invoice goes out in 5 s; who
-// asks sooner gets what is stored. An invoice that belongs to no session is answered as
-// WZRDPAY has it. ErrNotFound when WZRDPAY does not know it either.
+// invoice as it is then. One question per invoice goes out in 5 s, whichever replica it is
+// asked of; who asks sooner gets what is stored, and what the question changes is pushed.
+// An invoice that belongs to no session is answered as WZRDPAY has it, and only this
+// replica's questions are held back. ErrNotFound when WZRDPAY does not know it either.
 func (s *Service) Refresh(ctx context.Context, id string) (checkout.Invoice, error) {
 	_, session, err := s.Invoice(ctx, id)
 	if err != nil && !errors.Is(err, checkout.ErrNotFound) {
@@ -325,7 +326,33 @@ func (s *Service) Refresh(ctx context.Context, id string) (checkout.Invoice, err
 	return v, nil
 }
 
+// turn takes the right to ask WZRDPAY about an invoice for the next 5 s: a key that is
+// there so long, whoever made it.
+func (s *Service) turn(ctx context.Context, id string) (bool, error) {
+	_, err := s.cfg.Store.Commit(ctx, checkout.Write{Key: "asked." + word(id), Value: []byte("1"), TTL: int64(pace / time.Second)})
+	if errors.Is(err, checkout.ErrConflict) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("take turn to ask: %w", err)
+	}
+	return true, nil
+}
+
+// stored gives an invoice as its session has it.
+func (s *Service) stored(ctx context.Context, session, id string) (checkout.Invoice, error) {
+	r, err := s.load(ctx, session, true)
+	if err != nil {
+		return checkout.Invoice{}, err
+	}
+	if v := r.invoice(id); v != nil {
+		return *v, nil
+	}
+	return checkout.Invoice{}, notFound("invoice")
+}
+
 // ask asks about an invoice, or joins a question of the last 5 s, and applies the answer.
+// Where another replica has just asked it gives what is stored.
 func (s *Service) ask(ctx context.Context, session, id, source string) (checkout.Invoice, error) {
 	now := s.cfg.Now()
 	s.mu.Lock()
@@ -352,6 +379,15 @@ func (s *Service) ask(ctx context.Context, session, id, source string) (checkout
 	defer close(q.done)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTime)
 	defer cancel()
+	if session != "" {
+		if first, err := s.turn(ctx, id); err != nil || !first {
+			if err == nil {
+				q.v, err = s.stored(ctx, session, id)
+			}
+			q.err = err
+			return q.v, err
+		}
+	}
 	v, err := s.cfg.PSP.Invoice(ctx, id)
 	if err == nil && v.ID != id {
 		err = &checkout.Error{Kind: checkout.ErrUpstream, Code: "wrong_invoice", Detail: "WZRDPAY answered with another invoice"}

@@ -554,6 +554,39 @@ func TestEvent(t *testing.T) {
 	})
 }
 
+// TestRefresh_Replicas: of three replicas one asks about an invoice in 5 s; the others give
+// what is stored, which is what the one heard as soon as it heard it.
+func TestRefresh_Replicas(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		replicas := []*session.Service{w.service(t), w.service(t), w.service(t)}
+		v := paying(t, w, replicas[0], "order")
+		id := get(t, replicas[0], v.ID).Invoice.ID
+		refresh := func(want string) {
+			t.Helper()
+			for i, s := range replicas {
+				if got, err := s.Refresh(t.Context(), id); err != nil || got.Status != want {
+					t.Errorf("Refresh(replica %d) = %s, %v, want %s", i, got.Status, err, want)
+				}
+			}
+		}
+		asked := w.psp.asked
+		for round := range 10 {
+			refresh("process_pending")
+			if got := w.psp.asked - asked; got != round+1 {
+				t.Errorf("round %d: WZRDPAY was asked %d times, want %d", round, got, round+1)
+			}
+			time.Sleep(5*time.Second + time.Millisecond)
+		}
+		w.psp.set("order", "processed")
+		refresh("processed")
+		if now := get(t, replicas[2], v.ID); now.Status != checkout.StatusPaid {
+			t.Errorf("status = %s, want paid", now.Status)
+		}
+	})
+}
+
 // meddling runs a function before the first commit that only sets a timer.
 type meddling struct {
 	*memory
