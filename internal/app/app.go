@@ -342,19 +342,24 @@ const (
 func (a *App) hear(ctx context.Context, hub *push.Hub) {
 	tick := time.NewTicker(hearEvery)
 	defer tick.Stop()
-	deaf := false
+	deaf, heard := false, false // heard: it has been part of the cluster before
 	for {
 		was := deaf
 		if deaf = a.store.Silent() > deafAfter; deaf && !was {
 			err := a.store.Ready(ctx)
 			if deaf = err != nil && ctx.Err() == nil; deaf {
-				a.log.Warn("cut off: pages are sent to the other replicas", "open", hub.Open(), "err", err)
+				if heard {
+					a.log.Warn("cut off: pages are sent to the other replicas", "open", hub.Open(), "err", err)
+				}
 				hub.Deafen(ctx)
 			}
 		} else if was && !deaf {
 			hub.Undeafen()
-			a.log.Info("no longer cut off: pages are welcome")
+			if heard {
+				a.log.Info("no longer cut off: pages are welcome")
+			}
 		}
+		heard = heard || !deaf
 		select {
 		case <-ctx.Done():
 			return
