@@ -179,7 +179,7 @@ func (p *Push) SocketClosed(code int) {
 	p.open.Dec()
 	label := "other"
 	switch code {
-	case 1000, 1001, 1002, 1005, 1006, 1009, 4000, 4001, 4500, 4501, 4502, 4503:
+	case 1000, 1001, 1002, 1005, 1006, 1009, 4000, 4001, 4002, 4500, 4501, 4502, 4503:
 		label = strconv.Itoa(code)
 	}
 	p.closed.WithLabelValues(label).Inc()

@@ -73,6 +73,8 @@ func use(r *metrics.Registry) {
 	r.Push.SocketClosed(4001)
 	r.Push.SocketOpened()
 	r.Push.SocketClosed(4321)
+	r.Push.SocketOpened()
+	r.Push.SocketClosed(4002)
 	r.Push.Pushed(time.Millisecond)
 	r.Webhook.WebhookAttempt("delivered", 30*time.Millisecond)
 	r.Webhook.WebhookAttempt("http_5xx", 30*time.Millisecond)
@@ -123,8 +125,9 @@ func TestGather(t *testing.T) {
 		{`wzrdcheckout_callback_retried_total{reason="conflict"}`, 1},
 		{`wzrdcheckout_callback_lag_seconds{stream="2"}`, 1.5},
 		{"wzrdcheckout_push_sockets", 1},
-		{"wzrdcheckout_push_opened_total", 3},
+		{"wzrdcheckout_push_opened_total", 4},
 		{`wzrdcheckout_push_closed_total{code="4001"}`, 1},
+		{`wzrdcheckout_push_closed_total{code="4002"}`, 1},
 		{`wzrdcheckout_push_closed_total{code="other"}`, 1},
 		{"wzrdcheckout_push_latency_seconds", 1},
 		{`wzrdcheckout_webhook_attempts_total{result="http_5xx"}`, 1},
