@@ -20,7 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden layouts")
+var update = flag.Bool("update", false, "rewrite the goldens")
 
 // galleryAt builds and runs the gallery of states (widget/testdata/gallery): the real
 // widget over answers that never change.
@@ -96,15 +96,25 @@ type flaw struct {
 // audit runs axe over the page; each rule that is broken is an error.
 func (b *tab) audit(source, what string) {
 	b.t.Helper()
-	for _, f := range b.flaws(source) {
+	for _, f := range b.flaws(source, `rules: { "page-has-heading-one": { enabled: false } }`) {
 		b.t.Errorf("%s: %s: %s", what, f.Rule, strings.Join(f.Nodes, "\n\t"))
 	}
 }
 
-func (b *tab) flaws(source string) []flaw {
+// auditColours holds only to the rules that a theme can break.
+func (b *tab) auditColours(source, what string) {
 	b.t.Helper()
-	evaluate[bool](b, "(()=>{"+source+"\n;return typeof axe.run == 'function'})()")
-	evaluate[bool](b, `(window.found = null, axe.run(document, { resultTypes: ["violations"], rules: { "page-has-heading-one": { enabled: false } } }).then(
+	for _, f := range b.flaws(source, `runOnly: ["color-contrast", "link-in-text-block"]`) {
+		b.t.Errorf("%s: %s: %s", what, f.Rule, strings.Join(f.Nodes, "\n\t"))
+	}
+}
+
+func (b *tab) flaws(source, rules string) []flaw {
+	b.t.Helper()
+	if !evaluate[bool](b, "!!window.axe") {
+		evaluate[bool](b, "(()=>{"+source+"\n;return typeof axe.run == 'function'})()")
+	}
+	evaluate[bool](b, `(window.found = null, axe.run(document, { resultTypes: ["violations"], `+rules+` }).then(
 		(r) => window.found = r.violations.map((v) => ({ rule: v.id, nodes: v.nodes.map((n) => n.target.flat().join(" ") + ": " + n.any.concat(n.all, n.none).map((c) => c.message).join("; ")) })),
 		(err) => window.found = [{ rule: String(err), nodes: [] }]), true)`)
 	b.await("axe", "window.found")
@@ -151,9 +161,76 @@ const faults = `(() => {
 	return out;
 })()`
 
-var galleryStates = []string{
-	"list", "live", "many", "eleven", "one", "soon", "twelve", "hostile", "empty", "failed", "failed-return", "creating", "pending", "checking",
-	"paid", "verified", "partially_paid", "expired", "refunding", "refunded", "charged_back", "broken", "ended",
+// view is one of the gallery's states, and what a shopper does there before it is
+// looked at.
+type view struct {
+	name, session string // of the golden; of the gallery, "" = the same
+	options       string // more options of mount()
+	do            string
+	until         string
+	lists         bool // shows a list: looked at in the other layouts too
+}
+
+func pick(service string) string {
+	return `deep("input[name=service][value='` + service + `']").click()`
+}
+
+func write(selector, text string) string {
+	return `(deep("` + selector + `").value = "` + text + `", deep("` + selector + `").dispatchEvent(new Event("input", { bubbles: true })))`
+}
+
+const press = `deep("button.pay").click()`
+
+var views = []view{
+	{name: "loading", until: `deep(".bone")`},
+	{name: "list", do: pick("sepa_eur_hpp") + ", " + press, until: `deep(".error")`, lists: true},
+	{name: "live", lists: true},
+	{name: "many", lists: true},
+	{name: "eleven", do: pick("bank4_eur_hpp"), lists: true},
+	{name: "no-match", session: "eleven", do: write("input[name=query]", "zzz"), until: `deep(".none")`, lists: true},
+	{name: "one", do: press, until: `deep(".error")`, lists: true},
+	{name: "sending", session: "live", do: pick("blik_eur_hpp") + ", " + write("input[name='field.blik_eur_hpp.blik_code']", "123456") + ", " + press, until: `deep(".form[aria-busy]")`, lists: true},
+	{name: "refused", session: "live", do: pick("voucher_eur_hpp") + ", " + write("input[name='field.voucher_eur_hpp.token']", "X1") + ", " + press, until: `deep(".error")`},
+	{name: "unavailable", session: "live", do: pick("wallet_eur_hpp") + ", " + press, until: `deep("[role=alert]")`},
+	{name: "elsewhere", session: "live", options: `, redirect: "popup", selected: "payment_card"`, do: `window.open = () => ({ location: { replace() {} }, close() {} }), ` + press, until: state("elsewhere")},
+	{name: "phone", session: "live", do: `deep("details.phone").open = true`},
+	{name: "soon"},
+	{name: "last"},
+	{name: "twelve", do: pick("twelve_eur_hpp") + ", " + press, until: `deep(".error")`, lists: true},
+	{name: "hostile", lists: true},
+	{name: "empty"},
+	{name: "failed", lists: true},
+	{name: "failed-return"},
+	{name: "creating"},
+	{name: "pending"},
+	{name: "checking"},
+	{name: "paid"},
+	{name: "verified"},
+	{name: "partially_paid"},
+	{name: "expired"},
+	{name: "refunding"},
+	{name: "refunded"},
+	{name: "charged_back"},
+	{name: "broken"},
+	{name: "ended"},
+}
+
+// still stops what moves, and takes away what differs from second to second.
+const still = `(() => {
+	const sheet = new CSSStyleSheet();
+	sheet.replaceSync("*, ::before, ::after { animation: none !important; transition: none !important; caret-color: transparent !important } .ends { display: none !important }");
+	const shadow = deep("wzrd-checkout").shadowRoot;
+	shadow.adoptedStyleSheets = [...shadow.adoptedStyleSheets, sheet];
+	scrollTo(0, 0);
+	return true;
+})()`
+
+// pictured is true once every picture that is in sight came, or did not.
+const pictured = `[...deep("wzrd-checkout").shadowRoot.querySelectorAll("img")].every((i) => i.hidden || i.naturalWidth || !i.checkVisibility() ||
+	i.getBoundingClientRect().top > Math.min(innerHeight, deep(".rows")?.getBoundingClientRect().bottom ?? 1e9))`
+
+func theme(name string) string {
+	return `(deep(".wz").dataset.theme = document.body.className = "` + name + `", true)`
 }
 
 // The audit below can fail: a fault that is put into the shadow root is found there.
@@ -166,7 +243,7 @@ func TestGallery_AuditFinds(t *testing.T) {
 	b.await("the list", live)
 	evaluate[bool](b, `(deep("label.head").removeAttribute("for"), deep(".title").style.color = "#ddd", true)`)
 	found := map[string]bool{}
-	for _, f := range b.flaws(source) {
+	for _, f := range b.flaws(source, `rules: {}`) {
 		found[f.Rule] = true
 	}
 	if !found["label"] || !found["color-contrast"] {
@@ -174,72 +251,96 @@ func TestGallery_AuditFinds(t *testing.T) {
 	}
 }
 
-// Every state, in four languages, light and dark, on a phone and a desktop: axe finds
-// nothing, nothing leaves the screen, and every part stands where it stood. Boxes are the
-// golden and not pixels, because every machine has other fonts; the pictures are for
-// people (CHECKOUT_PICTURES).
+// Every state, in four languages, light and dark, on a phone and a desktop, in every
+// layout: axe finds nothing, nothing leaves the screen, and every part stands where it
+// stood. Boxes are the golden on every machine; pictures are compared too where the
+// browser draws text as the one did that they were taken with (pictures_test.go).
 func TestGallery(t *testing.T) {
 	t.Parallel()
 	at, source := galleryAt(t), axe(t)
 	for _, c := range []struct {
-		name, lang, theme, layout string
-		width, height             int64
-		audited                   bool
+		name, lang, layout string
+		themes             []string
+		width, height      int64
+		pictures           bool
 	}{
-		{"desktop-en-light", "en", "light", "", 1120, 900, true},
-		{"phone-ar-dark", "ar", "dark", "", 390, 844, true},
-		{"phone-uk-light", "uk", "light", "", 390, 844, false},
-		{"desktop-de-dark", "de", "dark", "", 1120, 900, true},
-		{"desktop-ar-light", "ar", "light", "", 1120, 900, true},
-		{"narrow-de-light", "de", "light", "", 320, 640, false},
-		{"desktop-en-grid", "en", "light", "grid", 1120, 900, false},
-		{"phone-en-accordion", "en", "dark", "accordion", 390, 844, false},
+		{"desktop-en", "en", "", []string{"light", "dark"}, 1120, 900, true},
+		{"phone-ar", "ar", "", []string{"dark", "light"}, 390, 844, true},
+		{"phone-uk", "uk", "", []string{"light", "dark"}, 390, 844, true},
+		{"desktop-de", "de", "", []string{"dark", "light"}, 1120, 900, true},
+		{"narrow-de", "de", "", []string{"light"}, 320, 640, false},
+		{"desktop-en-grid", "en", "grid", []string{"light"}, 1120, 900, true},
+		{"phone-ar-grid", "ar", "grid", []string{"dark"}, 390, 844, false},
+		{"phone-en-accordion", "en", "accordion", []string{"dark"}, 390, 844, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			b := open(t)
+			b := open(t, sameText)
 			b.expect("Failed to load resource")
 			b.screen(c.width, c.height, c.width < 600)
+			b.visit(fmt.Sprintf("%s/live?lang=%s", at, c.lang))
+			b.await("the first list", live)
 			got := map[string][]box{}
-			for _, name := range galleryStates {
-				b.visit(fmt.Sprintf("%s/%s?lang=%s&theme=%s&layout=%s", at, name, c.lang, c.theme, c.layout))
-				b.await(name, live)
-				if name == "list" || name == "one" || name == "twelve" || name == "eleven" {
-					// An opened row, its fields and its errors belong to the look of a list.
-					if name != "one" {
-						evaluate[bool](b, `(deep("input[name=service][value='`+map[string]string{"list": "sepa_eur_hpp", "eleven": "bank4_eur_hpp", "twelve": "twelve_eur_hpp"}[name]+`']").click(), true)`)
-					}
-					if name != "eleven" {
-						b.click(button)
-						b.await("the errors", `deep(".error")`)
-					}
+			var shown []view
+			album := newAlbum(b, c.name)
+			for _, v := range views {
+				if c.layout != "" && !v.lists || v.name == "phone" && c.width < 600 {
+					continue
+				}
+				shown = append(shown, v)
+				if v.session == "" {
+					v.session = v.name
+				}
+				evaluate[bool](b, fmt.Sprintf(`(WzrdCheckout.mount("#pay", { session: "%s:%s", layout: "%s", appearance: { theme: "%s" }%s }), %s)`, v.session, c.lang, c.layout, c.themes[0], v.options, theme(c.themes[0])))
+				if v.name != "loading" {
+					b.await(v.name, live)
+				}
+				if v.do != "" {
+					evaluate[bool](b, "("+v.do+", true)")
+				}
+				if v.until != "" {
+					b.await(v.name, v.until)
 				}
 				for _, f := range evaluate[[]string](b, faults) {
-					t.Errorf("%s: %s", name, f)
+					t.Errorf("%s: %s", v.name, f)
 				}
-				if c.audited {
-					b.audit(source, name)
+				got[v.name] = evaluate[[]box](b, boxes)
+				evaluate[bool](b, still)
+				b.await("the pictures", pictured)
+				for i, name := range c.themes {
+					evaluate[bool](b, theme(name))
+					what := v.name + ", " + name
+					switch {
+					case i == 0:
+						b.audit(source, what)
+					case v.name != "many": // 228 times the colours of a row
+						b.auditColours(source, what)
+					}
+					if c.pictures {
+						album.page(name, v.name)
+					}
+					b.picture("gallery-" + c.name + "-" + name + "-" + v.name)
 				}
-				got[name] = evaluate[[]box](b, boxes)
-				b.picture("gallery-" + c.name + "-" + name)
 			}
-			compareLayout(t, filepath.Join("testdata", "layout", c.name+".json"), got)
+			compareLayout(t, filepath.Join("testdata", "layout", c.name+".json"), shown, got)
+			album.compare()
 		})
 	}
 }
 
-func compareLayout(t *testing.T, path string, got map[string][]box) {
+func compareLayout(t *testing.T, path string, shown []view, got map[string][]box) {
 	t.Helper()
 	if *update {
 		var out strings.Builder
 		out.WriteString("{\n")
-		for i, name := range galleryStates {
+		for i, v := range shown {
+			name := v.name
 			text, err := json.Marshal(got[name])
 			if err != nil {
 				t.Fatal(err)
 			}
 			fmt.Fprintf(&out, "%q: %s", name, strings.ReplaceAll(string(text), "},{", "},\n {"))
-			if i < len(galleryStates)-1 {
+			if i < len(shown)-1 {
 				out.WriteString(",")
 			}
 			out.WriteString("\n")
@@ -260,7 +361,8 @@ func compareLayout(t *testing.T, path string, got map[string][]box) {
 	if err := json.Unmarshal(text, &want); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range galleryStates {
+	for _, v := range shown {
+		name := v.name
 		if len(got[name]) != len(want[name]) {
 			t.Errorf("%s has the parts %v, want %v", name, got[name], want[name])
 			continue

@@ -259,6 +259,20 @@ func serve(listen, assets string) error {
 		w.Header().Set("Content-Type", "image/svg+xml")
 		_, _ = w.Write([]byte(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 4"><path d="M0 0h2v2H0zM2 2h2v2H2z"/></svg>`))
 	})
+	// Drawn pictures for some methods; the others show the sign of their kind.
+	mux.HandleFunc("GET /logos/{code}", func(w http.ResponseWriter, r *http.Request) {
+		shape, known := map[string]string{
+			"payment_card": `<circle cx="15" cy="13" r="9" fill="#d8572a"/><circle cx="25" cy="13" r="9" fill="#f2b33d" fill-opacity=".85"/>`,
+			"blik":         `<rect x="4" y="5" width="32" height="16" rx="4" fill="#111"/><circle cx="30" cy="9" r="3" fill="#e5397f"/>`,
+			"wallet":       `<path d="M4 22 14 4h6l6 11 4-7h6l-8 14h-6l-6-11-6 11z" fill="#1f6feb"/>`,
+		}[r.PathValue("code")]
+		if !known {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "image/svg+xml")
+		_, _ = fmt.Fprintf(w, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 26">%s</svg>`, shape)
+	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		head(w, "")
 		for _, n := range names {
