@@ -27,6 +27,7 @@ type DemoConfig struct {
 	WebhookURL    string   // "" = the demo's own shop
 	WebhookSecret string   // whsec_…; "" = a random one
 	MerchantKey   string   // "" = a random one
+	Catalogue     string   // OpenFinTech JSON file of the sandbox; "" = its own
 	Faults        sandbox.Faults
 	CallbackRetry time.Duration // unit of the sandbox's retry schedule; 2 s
 	Version       string
@@ -91,7 +92,7 @@ func (d *Demo) prepare() error {
 	keys := sandbox.DemoCredentials()
 	d.sandbox, err = sandbox.New(sandbox.Config{
 		Listen: cfg.SandboxListen, Credentials: keys, Faults: cfg.Faults, CallbackRetry: cfg.CallbackRetry,
-		AccountName: "Kobza Lamps", MerchantURL: home, Logger: cfg.Logger.With("part", "sandbox"),
+		AccountName: "Kobza Lamps", MerchantURL: home, Catalogue: cfg.Catalogue, Logger: cfg.Logger.With("part", "sandbox"),
 	})
 	if err != nil {
 		return errors.Join(err, public.Close())
