@@ -46,7 +46,7 @@ func TestEmbedDocument(t *testing.T) {
 		name      string
 		got, want []string
 	}{
-		{"error codes", found(between(document, "## Error codes", "## Looks"), "(?m)^\\| `([a-z_]+)` \\|"), found(between(types, "export type ErrorCode =", ";"), `"([a-z_]+)"`)},
+		{"error codes", found(between(document, "## Error codes", "## Looks"), "(?m)^\\| `([a-z_]+)` \\|"), found(between(types, "export type ErrorCode =", ";\n\n"), `(?m)^\t\| "([a-z_]+)"`)},
 		{"properties", found(between(document, "## Looks", "```css"), "`--wzrd-([a-z-]+)`"), found(between(types, "export type Variable =", ";"), `"([a-z-]+)"`)},
 		{"properties in the style", found(between(document, "## Looks", "```css"), "`--wzrd-([a-z-]+)`"), found(style, `var\(--wzrd-([a-z-]+)`)},
 		{"parts", found(parts, "`([a-z]+)`"), found(view, `@part=([a-z]+)`)},

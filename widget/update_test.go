@@ -354,19 +354,27 @@ func TestCodes_Documented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, union, _ := strings.Cut(string(b), "export type ErrorCode =")
-	union, _, _ = strings.Cut(union, ";")
-	for _, code := range widget.Codes {
-		if !strings.Contains(union, `"`+code+`"`) {
-			t.Errorf("checkout.d.ts does not list the code %q", code)
+	_, union, _ := strings.Cut(string(b), "export type ErrorCode =\n")
+	union, _, _ = strings.Cut(union, ";\n\n")
+	entries := map[string]string{} // code → what is said of it
+	var told string
+	for _, part := range strings.SplitAfter(union, "*/") {
+		if code, more, is := strings.Cut(strings.TrimPrefix(part, "\n\t| \""), "\""); is && strings.HasPrefix(part, "\n\t| ") {
+			entries[code], part = told, more
 		}
-		if !strings.Contains(string(b), " - `"+code+"`:") {
-			t.Errorf("checkout.d.ts does not explain the code %q", code)
-		}
-		union = strings.Replace(union, `"`+code+`"`, "", 1)
+		told = part
 	}
-	if left := strings.Trim(union, " |\n\t"); left != "" {
-		t.Errorf("checkout.d.ts lists codes that are never told: %s", left)
+	for _, code := range widget.Codes {
+		text, listed := entries[code]
+		if !listed {
+			t.Errorf("checkout.d.ts does not list the code %q", code)
+		} else if what, shown, _ := strings.Cut(text, "@example"); strings.Trim(what, "/* \t\n") == "" || !strings.Contains(shown, `"`+code+`"`) {
+			t.Errorf("checkout.d.ts does not explain the code %q: %s", code, text)
+		}
+		delete(entries, code)
+	}
+	if len(entries) > 0 {
+		t.Errorf("checkout.d.ts lists codes that are never told: %v", entries)
 	}
 }
 
