@@ -142,6 +142,7 @@ run_tests() {
 	go vet ./...
 	GOOS=js GOARCH=wasm go vet ./wasm
 	(cd e2e && go vet ./...)
+	(cd examples/shop-go && go vet ./...)
 	say "go test, $how"
 	CGO_ENABLED=$cgo go test $race ./...
 	say "go test in e2e, with $CHECKOUT_CHROMIUM"
@@ -182,6 +183,21 @@ lint_tool() { # name module package
 gofumpt() { lint_tool gofumpt mvdan.cc/gofumpt mvdan.cc/gofumpt; }
 golangci() { lint_tool golangci-lint github.com/golangci/golangci-lint/v2 github.com/golangci/golangci-lint/v2/cmd/golangci-lint; }
 
+# Holds deploy/ to the programs that read it. Those are large: where they can not be
+# fetched and built in half a minute that is said, not failed; what was built is kept.
+packaging() {
+	local status=0
+	say "deploy/, by Compose's reader, Kubernetes' types, kube-score and systemd"
+	command -v timeout >/dev/null || { say "NOT TRIED: there is no timeout on this machine"; return; }
+	GOFLAGS='' timeout 35 bash -c 'cd tools/packaging && { go list -deps -test ./... tool >/dev/null 2>&1 || exit 9; } &&
+		go test -run "^$" ./... >/dev/null && go build -o /dev/null tool' || status=$?
+	case $status in
+	0) (cd tools/packaging && GOFLAGS='' go test -count=1 ./...) ;;
+	9 | 124) say "NOT TRIED: tools/packaging can not be fetched or built in time; tools/packaging/check.sh waits for it" ;;
+	*) die "tools/packaging can not be built" ;;
+	esac
+}
+
 check() {
 	local tool unformatted
 	command -v git >/dev/null || die "check needs git: it ends with git diff --exit-code"
@@ -194,12 +210,15 @@ check() {
 	say "tidy"
 	go mod tidy -diff
 	(cd e2e && go mod tidy -diff)
+	(cd examples/shop-go && go mod tidy -diff)
 
 	say "lint"
 	tool=$(golangci)
 	"$tool" run ./...
 	GOOS=js GOARCH=wasm "$tool" run ./wasm/...
 	(cd e2e && "$tool" run ./...)
+	(cd examples/shop-go && "$tool" run ./...)
+	packaging
 
 	if [ "${TINYGO:-auto}" = required ] && [ -z "$(find_tinygo)" ]; then
 		toolchain
