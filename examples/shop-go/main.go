@@ -65,7 +65,7 @@ func run() error {
 	defer stop()
 	ended := make(chan error, 1)
 	go func() { ended <- server.ListenAndServe() }()
-	log.Print("shop on " + s.home)
+	fmt.Println("shop on", s.home)
 	select {
 	case err := <-ended:
 		return err
