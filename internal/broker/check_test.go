@@ -1,8 +1,13 @@
 package broker_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +29,21 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	all := []string{"$JS.API.>", "$JS.ACK.>", "checkout.>", "callbacks.>"}
+	web := httptest.NewTLSServer(http.NotFoundHandler()) // for its certificate
+	web.Close()
+	secure := func(verify bool) func(*server.Options) {
+		return func(o *server.Options) {
+			o.TLS, o.TLSVerify, o.TLSTimeout = true, verify, 20
+			o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: web.TLS.Certificates}
+			if verify {
+				o.TLSConfig.ClientAuth, o.TLSConfig.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+			}
+		}
+	}
+	authority := filepath.Join(t.TempDir(), "authority.pem")
+	if err := os.WriteFile(authority, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	notFile := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(notFile, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
@@ -49,6 +69,9 @@ func TestCheck(t *testing.T) {
 		{name: "small messages", server: func(o *server.Options) { o.MaxPayload = 64 << 10 }, field: "NATSURL", detail: "max_payload"},
 		{name: "copies on a single server", config: broker.Config{Replicas: 3}, field: "Replicas", detail: "can not keep 3 copies"},
 		{name: "no TLS", url: "tls://", field: "NATSURL", detail: "has no TLS"},
+		{name: "TLS", server: secure(false), url: "tls://", config: broker.Config{NATSCA: authority}},
+		{name: "a certificate of somebody else's", server: secure(false), url: "tls://", field: "NATSCA", detail: "is not trusted"},
+		{name: "a client certificate is wanted", server: secure(true), url: "tls://", config: broker.Config{NATSCA: authority}, field: "NATSCert", detail: "wants a client certificate"},
 		{name: "no creds file", config: broker.Config{NATSCreds: "/nowhere/creds"}, field: "NATSCreds", detail: "/nowhere/creds"},
 		{name: "an authority that is none", config: broker.Config{NATSCA: notFile}, field: "NATSCA", detail: "no certificate in it"},
 		{
