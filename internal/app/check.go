@@ -150,7 +150,7 @@ func checkFolder(dir string) Finding {
 }
 
 // natsSettings are the variables behind the broker's names.
-var natsSettings = map[string]string{
+var natsSettings = map[string]string{ //nolint:gosec // names of variables, no credentials
 	"NATSURL": "BFF_NATS_URL", "NATSCreds": "BFF_NATS_CREDS", "NATSCA": "BFF_NATS_CA", "NATSCert": "BFF_NATS_CERT", "Replicas": "BFF_NATS_REPLICAS",
 }
 
