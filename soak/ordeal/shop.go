@@ -337,6 +337,7 @@ func spread(list []time.Duration) string {
 	list = slices.Sorted(slices.Values(list))
 	return fmt.Sprintf("p50 %.0f ms, at the most %.0f", ms(list[len(list)/2]), ms(list[len(list)-1]))
 }
+
 func (f *findings) err() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
