@@ -74,7 +74,7 @@ func (b *bench) callbacks(ctx context.Context) error {
 	var burnt pair
 	var backlog []float64
 	inside := f.watch(ctx)
-	span := b.span(800 * time.Millisecond)
+	span := b.span(600 * time.Millisecond)
 	for round := range b.rounds(4) + 1 {
 		for i, n := range senders {
 			var mine, bare load

@@ -18,9 +18,9 @@ import (
 // whose replicas die. What was answered 200 must be there afterwards.
 func (b *bench) loss(ctx context.Context) error {
 	const seed = 1
-	ends, cuts, invoices, sessions, kills := 10, 5, 500, 1000, 5
+	ends, cuts, invoices, sessions, kills := 10, 5, 500, 500, 5
 	if b.short {
-		ends, cuts, invoices, sessions, kills = 3, 2, 100, 100, 2
+		ends, cuts, invoices, sessions, kills = 2, 1, 100, 50, 1
 	}
 	dirs := map[string]string{}
 	for _, name := range []string{"kill", "power", "chaos"} {

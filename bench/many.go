@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,7 +52,8 @@ const inMany = `async () => {
 		field.dispatchEvent(new InputEvent("input", { bubbles: true, composed: true }));
 	};
 	out.memory.push(bytes());
-	for (let i = 0; i < UPDATES; i++) {
+	const until = performance.now() + 60e3; // a slow machine gets fewer done, and says how many
+	for (let i = 0; i < UPDATES && performance.now() < until; i++) {
 		update(i);
 		out.memory.push(bytes());
 		if (i % 10 == 9) await new Promise((next) => setTimeout(next));
@@ -100,7 +102,7 @@ func (b *bench) many(ctx context.Context) error {
 		pages = append(pages, list...)
 	}
 	pages[len(pages)-1].Then = strings.ReplaceAll(inMany, "UPDATES", fmt.Sprint(manyUpdates))
-	rounds := 5
+	rounds := 3
 	if b.short {
 		rounds, pages = 1, pages[len(pages)-2:]
 	}
@@ -207,13 +209,15 @@ func (b *bench) manyRows(visits map[string][]painted) {
 // inManyRows are the rows of what was done in the page with the longest list.
 func (b *bench) inManyRows(visits []painted) error {
 	var did map[string][]float64
+	why := "the page could not be measured"
 	for _, v := range visits {
 		if v.Then != nil {
 			did = v.Then
 		}
+		why = cmp.Or(v.Undone, why)
 	}
-	if len(did["choose"]) == 0 || len(did["memory"]) < 2 || len(did["instances"]) != 1 {
-		return errors.New("the page with 228 methods did not tell what was done in it")
+	if len(did["choose"]) == 0 || len(did["memory"]) < 4 || len(did["instances"]) != 1 {
+		return fmt.Errorf("what was to be done in the page with 228 methods: %s", why)
 	}
 	b.atMost("a method of 228 chosen, until the frame that shows it has been handed over (CPU 4x)", 50, did["choose"], " ms",
 		fmt.Sprintf("the document is changed after %s ms; the rest is the browser's", number(median(did["changed"]))))
@@ -222,7 +226,7 @@ func (b *bench) inManyRows(visits []painted) error {
 	memory := did["memory"]
 	half := len(memory) / 2
 	first, second := most(memory[:half])/1e6, most(memory[half:])/1e6
-	b.must(fmt.Sprintf("module's memory after %s updates (228 methods), highest", thousands(manyUpdates)), "flat: ≤ 1.05 x",
+	b.must(fmt.Sprintf("module's memory after %s updates (228 methods), highest", thousands(len(memory)-1)), "flat: ≤ 1.05 x",
 		number(second)+" MB", fmt.Sprintf("%s MB in the first half of them; lowest %s MB, %s instances of the module", number(first), number(least(memory)/1e6), number(did["instances"][0])), second <= 1.05*first)
 	b.table.rows[len(b.table.rows)-1].ratio = fmt.Sprintf("%.2f", second/first)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"slices"
+	"sync"
 	"time"
 
 	"wzrdcheckout/internal/sandbox"
@@ -107,15 +108,17 @@ func (b *bench) standing(ctx context.Context) (*fleet, error) {
 	} else {
 		v.sides = append(v.sides, peer)
 	}
-	for _, s := range v.sides {
-		if s.empty, err = settled(ctx, s.pid, v.quiet); err != nil {
-			select {
-			case <-f.done:
-				err = fmt.Errorf("bff ended: %v: %s", f.ended, f.tail()) //nolint:errorlint // told, not handled
-			default:
-			}
-			return nil, err
+	empty, err := v.settle(ctx)
+	if err != nil {
+		select {
+		case <-f.done:
+			err = fmt.Errorf("bff ended: %v: %s", f.ended, f.tail()) //nolint:errorlint // told, not handled
+		default:
 		}
+		return nil, err
+	}
+	for i, s := range v.sides {
+		s.empty = empty[i]
 	}
 	return v, nil
 }
@@ -163,14 +166,22 @@ func (v *fleet) open(ctx context.Context, n int) (kB []float64, err error) {
 	if err := v.bring(ctx, n); err != nil {
 		return nil, err
 	}
-	for _, s := range v.sides {
-		full, err := settled(ctx, s.pid, v.quiet)
-		if err != nil {
-			return nil, err
-		}
-		kB = append(kB, (full-s.empty)/float64(n)/1000)
+	full, err := v.settle(ctx)
+	for i, bytes := range full {
+		kB = append(kB, (bytes-v.sides[i].empty)/float64(n)/1000)
 	}
-	return kB, nil
+	return kB, err
+}
+
+// settle waits for the memory of all sides.
+func (v *fleet) settle(ctx context.Context) ([]float64, error) {
+	full, wrong := make([]float64, len(v.sides)), make([]error, len(v.sides))
+	var all sync.WaitGroup
+	for i, s := range v.sides {
+		all.Go(func() { full[i], wrong[i] = settled(ctx, s.pid, v.quiet) })
+	}
+	all.Wait()
+	return full, errors.Join(wrong...)
 }
 
 // turn lets one side push for a while.
@@ -246,12 +257,12 @@ func (b *bench) push(ctx context.Context) error {
 		if err := v.bring(ctx, n); err != nil {
 			return err
 		}
-		rounds, seconds := 1, 4.0
+		rounds, seconds := 1, 3.0
 		if n == v.sessions {
-			rounds, seconds = b.rounds(3), 6.0
+			rounds, seconds = b.rounds(3), 5.0
 		}
 		if b.short {
-			seconds = 2
+			seconds = 1
 		}
 		p99, err := b.pushTurns(ctx, v, n, rounds, rate, int(min(rate*seconds, float64(v.sessions))))
 		if err != nil {

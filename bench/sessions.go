@@ -61,7 +61,7 @@ func (b *bench) sessions(ctx context.Context) error {
 	const clients = 64
 	var rate, p99 pair
 	span := b.span(time.Second)
-	for round := range b.rounds(6) + 1 {
+	for round := range b.rounds(5) + 1 {
 		var ours load
 		var plainRate float64
 		var plainTook []time.Duration

@@ -185,9 +185,13 @@ func fill(ctx context.Context, dir string, list []paidCallback, n, applied int) 
 	return nil
 }
 
+// thousands prints a count as people read it.
 func thousands(n int) string {
 	if n%1_000_000 == 0 {
 		return fmt.Sprintf("%d million", n/1_000_000)
+	}
+	if n < 1000 {
+		return strconv.Itoa(n)
 	}
 	return fmt.Sprintf("%d,%03d", n/1000, n%1000)
 }

@@ -45,7 +45,8 @@ type seen struct {
 	Bytes       float64 `json:"bytes"`
 	Requests    float64 `json:"requests"`
 
-	Then map[string][]float64 `json:"then,omitempty"` // what Then gave, in the last round
+	Then   map[string][]float64 `json:"then,omitempty"`   // what Then gave, in the last round
+	Undone string               `json:"undone,omitempty"` // why it gave nothing
 }
 
 // report is what is written: every visit, and why a page could not be measured.
@@ -140,7 +141,7 @@ func run() error {
 func (o order) visit(browser context.Context, wish pageWish) (seen, error) {
 	tab, end := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	defer end()
-	tab, cancel := context.WithTimeout(tab, 2*time.Minute)
+	tab, cancel := context.WithTimeout(tab, 5*time.Minute)
 	defer cancel()
 	if err := o.prepare(tab, wish); err != nil {
 		return seen{}, err
@@ -187,9 +188,11 @@ func (o order) visit(browser context.Context, wish pageWish) (seen, error) {
 				s.Interactive = last.Interactive
 			}
 			if wish.Then != "" {
-				s.Then, err = then(tab, wish.Then)
+				if s.Then, err = then(tab, wish.Then); err != nil {
+					s.Undone = err.Error()
+				}
 			}
-			return s, err
+			return s, nil
 		}
 	}
 	mu.Lock()
@@ -213,7 +216,7 @@ func then(tab context.Context, do string) (map[string][]float64, error) {
 	if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](start)); err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(250 * time.Millisecond) {
 		last, err := chromedp.Run(tab, chromedp.Evaluate[mark]("self.paintMark"))
 		if err != nil {
 			return nil, err
@@ -225,7 +228,7 @@ func then(tab context.Context, do string) (map[string][]float64, error) {
 			return last.Then, nil
 		}
 	}
-	return nil, errors.New("a minute was not enough for what was to be done then")
+	return nil, errors.New("3 minutes were not enough for what was to be done then")
 }
 
 // prepare makes the tab's line and processor slow and puts the watch into its pages.
