@@ -61,17 +61,6 @@ func DecodeProblem(body []byte) (code, detail string, fields []checkout.FieldErr
 	return p.code, p.detail, p.fields
 }
 
-// NextCursor walks one link from a cursor handed out earlier ("" = the beginning).
-func NextCursor(after, path string, body []byte) (string, error) {
-	at, err := parseCursor(after)
-	if err != nil {
-		return "", err
-	}
-	doc, _ := parse(body)
-	next, err := at.next(call{path: path}, answer{200, doc})
-	return next.String(), err
-}
-
 // The limits that tests fill up.
 const (
 	MaxCurrencies = maxCurrencies
