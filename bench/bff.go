@@ -184,6 +184,19 @@ func newSession(reference string) []byte {
 	return fmt.Appendf(nil, `{"reference_id":%q,"amount":42.50,"currency":"USD","description":"Lamp, oak and linen","return_url":"https://shop.example/thanks","customer":{"reference_id":"c-1","name":"Olena Demo","email":"olena@example.com"}}`, reference)
 }
 
+// session opens one.
+func (f *bff) session(ctx context.Context, body []byte) (opened, error) {
+	var s opened
+	res, text, err := exchange(ctx, http.MethodPost, "http://"+f.private+"/v1/sessions", shopHeader(), body)
+	if err != nil {
+		return s, fmt.Errorf("open session: %w", err)
+	}
+	if err := json.Unmarshal(text, &s); err != nil || res.StatusCode != http.StatusCreated {
+		return s, fmt.Errorf("open session: %s: %.300s", res.Status, text)
+	}
+	return s, nil
+}
+
 // open opens n sessions, 64 at a time.
 func (f *bff) open(ctx context.Context, prefix string, n int) ([]opened, error) {
 	list := make([]opened, n)

@@ -121,10 +121,6 @@ type load struct {
 
 func (l load) rate() float64 { return float64(l.n) / l.seconds }
 
-func (l load) quantiles() string {
-	return fmt.Sprintf("p50 %.2f ms, p99 %.2f ms", ms(quantile(l.took, 0.5)), ms(quantile(l.took, 0.99)))
-}
-
 // drive lets clients send one request after the other for a while. next gives the i-th
 // request of a client; nil ends that client. An answer other than want is an error.
 func drive(ctx context.Context, addr string, clients int, span time.Duration, want int, next func(client, i int) []byte) (load, error) {

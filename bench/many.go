@@ -7,12 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"html"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"wzrdcheckout/internal/sandbox"
 )
@@ -79,19 +76,11 @@ func (b *bench) many(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // local and at once
+	shop, f, end, err := b.openShop(ctx, wzrd, dir)
 	if err != nil {
 		return err
 	}
-	shop := &site{url: "http://" + l.Addr().String(), files: map[string]asset{}}
-	server := &http.Server{Handler: shop, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(l) }()
-	defer server.Close()
-	f, err := b.startBFF(ctx, bffSettings{wzrd: wzrd, dir: dir, origins: []string{shop.url}})
-	if err != nil {
-		return err
-	}
-	defer f.kill()
+	defer end()
 
 	var pages []paintPage
 	for _, n := range counts {
@@ -153,13 +142,9 @@ func (b *bench) manyPage(ctx context.Context, f *bff, shop *site, n int) ([]pain
 		return nil, err
 	}
 	body := fmt.Appendf(nil, `{"reference_id":"many-%d","amount":42.50,"currency":"EUR","services":%s,"return_url":%q,"locale":"en"}`, n, services, shop.url+"/thanks")
-	res, text, err := exchange(ctx, http.MethodPost, "http://"+f.private+"/v1/sessions", shopHeader(), body)
+	s, err := f.session(ctx, body)
 	if err != nil {
 		return nil, err
-	}
-	var s opened
-	if err := json.Unmarshal(text, &s); err != nil || res.StatusCode != http.StatusCreated {
-		return nil, fmt.Errorf("open session: %s: %.300s", res.Status, text)
 	}
 	if rows := strings.Count(s.EmbedHTML, `data-k="bench`); rows != n {
 		return nil, fmt.Errorf("the page of %d methods has %d", n, rows)

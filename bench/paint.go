@@ -94,6 +94,25 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(f.text))
 }
 
+// openShop starts a shop's site and a bff whose widget it may embed; end ends both.
+func (b *bench) openShop(ctx context.Context, wzrd *sandbox.Server, dir string) (shop *site, f *bff, end func(), err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // local and at once
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("open shop: %w", err)
+	}
+	shop = &site{url: "http://" + l.Addr().String(), files: map[string]asset{}}
+	server := &http.Server{Handler: shop, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(l) }()
+	if f, err = b.startBFF(ctx, bffSettings{wzrd: wzrd, dir: dir, origins: []string{shop.url}}); err != nil {
+		_ = server.Close()
+		return nil, nil, nil, err
+	}
+	return shop, f, func() {
+		f.kill()
+		_ = server.Close()
+	}, nil
+}
+
 // page adds a page: the same shop around every kind of list.
 func (s *site) page(path, headers, list string) {
 	text := `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Kobza Lamps</title><meta name="viewport" content="width=device-width,initial-scale=1">` +
@@ -127,23 +146,15 @@ func (b *bench) paint(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // local and at once
-	if err != nil {
-		return err
-	}
-	shop := &site{url: "http://" + l.Addr().String(), files: map[string]asset{}}
-	server := &http.Server{Handler: shop, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(l) }()
-	defer server.Close()
 	dir, err := b.dir("paint")
 	if err != nil {
 		return err
 	}
-	f, err := b.startBFF(ctx, bffSettings{wzrd: wzrd, dir: dir, origins: []string{shop.url}})
+	shop, f, end, err := b.openShop(ctx, wzrd, dir)
 	if err != nil {
 		return err
 	}
-	defer f.kill()
+	defer end()
 	names, err := b.shopPages(ctx, f, shop)
 	if err != nil {
 		return err
@@ -225,15 +236,11 @@ func (b *bench) shopPages(ctx context.Context, f *bff, shop *site) (map[string]s
 		return nil, err
 	}
 	body := fmt.Appendf(nil, `{"reference_id":"paint-1","amount":42.50,"currency":"USD","services":%s,"return_url":%q,"locale":"en"}`, services, shop.url+"/thanks")
-	res, text, err := exchange(ctx, http.MethodPost, "http://"+f.private+"/v1/sessions", shopHeader(), body)
+	s, err := f.session(ctx, body)
 	if err != nil {
 		return nil, err
 	}
-	var s opened
-	if err := json.Unmarshal(text, &s); err != nil || res.StatusCode != http.StatusCreated {
-		return nil, fmt.Errorf("open session: %s: %.300s", res.Status, text)
-	}
-	res, text, err = exchange(ctx, http.MethodGet, "http://"+f.public+"/v1/checkout", map[string]string{"Authorization": "Bearer " + s.Token}, nil)
+	res, text, err := exchange(ctx, http.MethodGet, "http://"+f.public+"/v1/checkout", map[string]string{"Authorization": "Bearer " + s.Token}, nil)
 	if err != nil {
 		return nil, err
 	}
