@@ -310,3 +310,29 @@ func anchors(text string) []string {
 	}
 	return all
 }
+
+// TestReadme_Numbers: the page's budget in the README is the one that the build holds, and the
+// comparison's claim about the peer is what was measured last.
+func TestReadme_Numbers(t *testing.T) {
+	t.Parallel()
+	budget := regexp.MustCompile(`(?m)^readonly page_budget=(\d+)$`).FindStringSubmatch(read(t, "../build.sh"))
+	if budget == nil {
+		t.Fatal("build.sh has no page_budget")
+	}
+	n, err := strconv.Atoi(budget[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := strconv.Itoa(n/1000) + "," + budget[1][len(budget[1])-3:] + " at most"; !strings.Contains(read(t, "../README.md"), said) {
+		t.Errorf("the README does not say %q", said)
+	}
+	row := regexp.MustCompile(`(?m)^\| .*Adyen Drop-in from npm.*\| ([0-9.]+)k B \| ([0-9.]+)k B `).FindStringSubmatch(read(t, "benchmarks.md"))
+	if row == nil {
+		return // that run could not fetch the peer, and says so
+	}
+	ours, err1 := strconv.ParseFloat(row[1], 64)
+	theirs, err2 := strconv.ParseFloat(row[2], 64)
+	if err1 != nil || err2 != nil || theirs < 2*ours {
+		t.Errorf("the README says more than twice; measured %s and %s", row[1], row[2])
+	}
+}
