@@ -250,6 +250,7 @@ const create = (element, options, data) => {
 		patch(...ops) {
 			const had = shadow.activeElement;
 			patch(root, ops);
+			tick(); // a countdown that came with it must not push the rest a second later
 			if (had && !shadow.activeElement) shadow.getElementById("state")?.focus();
 		},
 		fetch(name, method, path, key, body) {
