@@ -94,7 +94,7 @@ func Stream(ctx context.Context, cfg StreamConfig) error {
 		events, hooks.requests.Load(), s.found.count("webhooks missing"))
 	s.Log("%d pages, cut %d times, %d frames: revisions seen twice or backwards %d", len(pages), cuts, frames,
 		s.found.count("revisions that do not increase")+s.found.count("revisions that went back"))
-	s.Log("from a start to the first callback that is taken: %s", spread(s.shut))
+	s.Log("from a start to the first callback that is taken: %s; then until all sessions were read and right: %s", spread(s.shut), spread(s.late))
 	s.Log("%s", loudest(counts))
 	return s.found.err()
 }
@@ -134,6 +134,7 @@ type stream struct {
 	refused  atomic.Int64
 	restarts int             // that a full disk needed
 	shut     []time.Duration // how long no callback was taken, one by one
+	late     []time.Duration // how long it took until everything that was answered was seen
 
 	mu   sync.Mutex
 	mine []*money
@@ -399,7 +400,9 @@ func (s *stream) buyers(ctx context.Context, end, n int) error {
 // what it does not.
 func (s *stream) applied(ctx context.Context) error {
 	list := s.list()
-	end := time.Now().Add(30 * time.Second)
+	began := time.Now()
+	end := began.Add(3 * time.Minute) // a machine that does much else may need a part of it
+	defer func() { s.late = append(s.late, time.Since(began)) }()
 	return each(ctx, len(list), 16, func(ctx context.Context, i int) error {
 		m := list[i]
 		var v session
