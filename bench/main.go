@@ -25,7 +25,7 @@ type section struct {
 
 var sections = []section{
 	{"size", 3 * time.Minute, (*bench).size},
-	{"start", 3 * time.Minute, (*bench).start},
+	{"start", 4 * time.Minute, (*bench).start},
 	{"checkout", 2 * time.Minute, (*bench).checkout},
 	{"sessions", 2 * time.Minute, (*bench).sessions},
 	{"callbacks", 4 * time.Minute, (*bench).callbacks},
@@ -33,7 +33,7 @@ var sections = []section{
 	{"storm", 2 * time.Minute, (*bench).storm},
 	{"paint", 5 * time.Minute, (*bench).paint},
 	{"many", 4 * time.Minute, (*bench).many},
-	{"loss", 4 * time.Minute, (*bench).loss},
+	{"loss", 5 * time.Minute, (*bench).loss},
 }
 
 // bench is one run.

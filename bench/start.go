@@ -69,12 +69,20 @@ func (b *bench) start(ctx context.Context) error {
 		b.atMost("idle memory (RSS, 2 s after the start)", 40, memory, " MiB", "")
 	}
 	b.atMost("binary", 25, []float64{float64(info.Size()) / (1 << 20)}, " MiB", "")
-	return b.restart(ctx, wzrd)
+	many := 1_000_000
+	if b.short {
+		many = 50_000
+	}
+	what := fmt.Sprintf("start to /readyz after kill -9 with %s stored callbacks", thousands(many))
+	if err := b.restart(ctx, wzrd, many, what); err != nil {
+		b.missing(what, "", err)
+	}
+	return nil
 }
 
 // restart kills a bff that holds many callbacks and is being sent more, and starts it
 // again.
-func (b *bench) restart(ctx context.Context, wzrd *sandbox.Server) error {
+func (b *bench) restart(ctx context.Context, wzrd *sandbox.Server, many int, what string) error {
 	const invoices = 1000
 	kept, err := record(invoices)
 	if err != nil {
@@ -85,6 +93,7 @@ func (b *bench) restart(ctx context.Context, wzrd *sandbox.Server) error {
 	if err != nil {
 		return err
 	}
+	defer os.RemoveAll(dir) // gigabytes
 	settings := bffSettings{wzrd: wzrd, dir: dir, publicURL: kept.url}
 	f, err := b.startBFF(ctx, settings)
 	if err != nil {
@@ -95,12 +104,8 @@ func (b *bench) restart(ctx context.Context, wzrd *sandbox.Server) error {
 	if err != nil {
 		return err
 	}
-	many := 1_000_000
-	if b.short {
-		many = 50_000
-	}
 	began := time.Now()
-	fresh := many / 20 / packSize * packSize // the cursor stands between packs
+	fresh := many / 100 / packSize * packSize // the cursor stands between packs
 	if err := fill(ctx, dir, list, many, many-fresh); err != nil {
 		return err
 	}
@@ -147,7 +152,7 @@ func (b *bench) restart(ctx context.Context, wzrd *sandbox.Server) error {
 			b.say("the load had ended before the kill")
 		}
 	}
-	b.atMost(fmt.Sprintf("start to /readyz after kill -9 with %s stored callbacks", thousands(many)), 0, took, " ms",
+	b.atMost(what, 0, took, " ms",
 		fmt.Sprintf("%.2f GB on disk", float64(size)/1e9))
 	return nil
 }
