@@ -394,7 +394,8 @@ func TestHub_PerSession(t *testing.T) {
 // A page that does not read is cut with 4001, delays nobody, and resumes.
 func TestHub_SlowReader(t *testing.T) {
 	t.Parallel()
-	w := open(t, func(c *push.Config) { c.WriteWait = time.Minute })
+	// On a busy machine all of it takes minutes; the queue is what must cut.
+	w := open(t, func(c *push.Config) { c.WriteWait = 10 * time.Minute })
 	w.store.pad = strings.Repeat("x", 512<<10)
 	w.store.change("cs_a")
 	slow := w.hello("cs_a", 0)
@@ -402,10 +403,12 @@ func TestHub_SlowReader(t *testing.T) {
 	wantFrame(t, quick, 1)
 	for r := int64(2); r <= 60; r++ {
 		w.store.change("cs_a")
+		_ = quick.SetReadDeadline(time.Now().Add(time.Minute))
 		wantFrame(t, quick, r)
 	}
 	last := int64(0)
 	for {
+		_ = slow.SetReadDeadline(time.Now().Add(time.Minute))
 		g, code, err := next(slow)
 		if err != nil {
 			t.Fatal(err)
