@@ -233,21 +233,21 @@ func (a *App) join(ctx context.Context) error {
 	}
 	a.onStop("webhooks", outbox.Stop)
 
-	worker, err := callback.NewWorker(callback.WorkerConfig{
-		Log: a.store, Store: a.store, Leaser: a.store, Parser: wzrd.ParseCallback, Applier: sessions,
-		Observer: intakeCounts{registry.Callback}, Logger: a.log,
-	})
-	if err != nil {
-		return err
-	}
-	worker.Start()
-	a.onStop("callback worker", worker.Stop)
 	intake, err := callback.NewIntake(callback.IntakeConfig{
 		Verifier: client.Verifier(), Log: a.store, Observer: intakeCounts{registry.Callback}, Logger: a.log,
 	})
 	if err != nil {
 		return err
 	}
+	worker, err := callback.NewWorker(callback.WorkerConfig{
+		Log: a.store, Store: a.store, Leaser: a.store, Parser: wzrd.ParseCallback, Applier: sessions,
+		Observer: intakeCounts{registry.Callback}, Logger: a.log, Busy: intake.Busy,
+	})
+	if err != nil {
+		return err
+	}
+	worker.Start()
+	a.onStop("callback worker", worker.Stop)
 	intake.Start()
 	a.onStop("callback intake", intake.Stop)
 	a.background("timers", func(ctx context.Context) error { return a.store.Due(ctx, sessions.Timer) })

@@ -52,6 +52,7 @@ type Broker struct {
 	cache     *cache
 	known     *versions
 	wake      wake
+	recent    recent
 
 	// ready is set when all streams are there; replicas is their number of copies.
 	ready   atomic.Bool

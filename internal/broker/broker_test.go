@@ -563,6 +563,59 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// What is read right behind the writer comes from memory; it is what the engine has, also
+// when appends overtake one another, when more is read than memory holds, and after a
+// new start.
+func TestLog_Recent(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	b := open(t, dir)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	want := map[uint64]string{}
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 10 {
+				text := fmt.Sprintf("%d-%d-%s", w, i, strings.Repeat("x", 400<<10))
+				seq, err := b.Append(t.Context(), 0, [][]byte{[]byte(text), []byte("second")})
+				if err != nil {
+					t.Errorf("Append = %v", err)
+					return
+				}
+				mu.Lock()
+				want[seq] = text
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	check := func(b *broker.Broker) {
+		t.Helper()
+		for from := uint64(1); from <= 40; from += 3 {
+			for next := from; next <= 40; {
+				list, err := b.Read(t.Context(), 0, next, 7)
+				if err != nil || len(list) == 0 || len(list) > 7 {
+					t.Fatalf("Read(from %d) = %d packs, %v, want 1 to 7", next, len(list), err)
+				}
+				for _, p := range list {
+					if p.Seq != next || len(p.Records) != 2 || string(p.Records[0]) != want[p.Seq] || string(p.Records[1]) != "second" {
+						t.Fatalf("Read gives pack %d with %d records, want %d as it was appended", p.Seq, len(p.Records), next)
+					}
+					next++
+				}
+			}
+		}
+	}
+	check(b)
+	if held := b.RecentBytes(); held > 8<<20 {
+		t.Errorf("%d bytes held, want 8 MiB at most", held)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(open(t, dir))
+}
+
 func TestLog_Full(t *testing.T) {
 	t.Parallel()
 	b, err := broker.Open(t.Context(), broker.Config{Dir: t.TempDir(), MinFreeBytes: 1, CallbackMaxBytes: 4 << 20})

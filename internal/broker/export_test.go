@@ -70,3 +70,10 @@ func (b *Broker) Lead(ctx context.Context, stream, node string) bool {
 	}
 	return false
 }
+
+// RecentBytes is what the packs in memory weigh.
+func (b *Broker) RecentBytes() int {
+	b.recent.mu.Lock()
+	defer b.recent.mu.Unlock()
+	return b.recent.bytes
+}

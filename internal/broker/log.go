@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -58,7 +60,8 @@ func decodePack(data []byte) ([][]byte, error) {
 	return pack, nil
 }
 
-// Append stores a pack as one message and returns its sequence when it is durable.
+// Append stores a pack as one message and returns its sequence when it is durable. The
+// records must not be changed after: they may be handed to a reader.
 // ErrUnavailable: not stored. ErrTimeout: not known.
 func (b *Broker) Append(ctx context.Context, stream int, pack [][]byte) (uint64, error) {
 	if err := b.opened(); err != nil {
@@ -92,8 +95,60 @@ func (b *Broker) Append(ctx context.Context, stream int, pack [][]byte) (uint64,
 		}
 		return 0, fmt.Errorf("append callbacks: %w", err)
 	}
+	if b.mode == single {
+		b.recent.add(checkout.Pack{Seq: ack.Sequence, Records: pack}, len(body))
+	}
 	b.wake.all()
 	return ack.Sequence, nil
+}
+
+// recent holds the packs that this process stored last, so that whoever reads right
+// behind the writer needs no answer of the engine, which is busy storing. Only a single
+// engine has one: all of its packs, of its one stream, come from here.
+type recent struct {
+	mu    sync.Mutex
+	packs []checkout.Pack // without a hole
+	sizes []int
+	bytes int
+}
+
+// recentBytes bounds what recent holds.
+const recentBytes = 8 << 20
+
+// add takes a pack that is durable. Answers may overtake one another: what is no sequel
+// begins anew.
+func (r *recent) add(p checkout.Pack, size int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.packs); n > 0 && p.Seq != r.packs[n-1].Seq+1 {
+		r.packs, r.sizes, r.bytes = nil, nil, 0
+	}
+	r.packs, r.sizes = append(r.packs, p), append(r.sizes, size)
+	r.bytes += size
+	old := 0
+	for ; r.bytes > recentBytes; old++ {
+		r.bytes -= r.sizes[old]
+		r.packs[old] = checkout.Pack{} // the array lives on
+	}
+	r.packs, r.sizes = r.packs[old:], r.sizes[old:]
+}
+
+// forget drops all, because some of it may be gone from the stream.
+func (r *recent) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packs, r.sizes, r.bytes = nil, nil, 0
+}
+
+// from gives up to max packs from a sequence on; none when that one is not held.
+func (r *recent) from(seq uint64, max int) []checkout.Pack {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.packs) == 0 || seq < r.packs[0].Seq || seq > r.packs[len(r.packs)-1].Seq {
+		return nil
+	}
+	list := r.packs[seq-r.packs[0].Seq:]
+	return slices.Clone(list[:min(len(list), max)])
 }
 
 // Read gives up to max packs of a stream, from a sequence on, and waits for the first
@@ -107,6 +162,9 @@ func (b *Broker) Read(ctx context.Context, stream int, from uint64, max int) ([]
 	}
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		woken := b.wake.wait() // before the look, so that nothing falls between
+		if list := b.recent.from(from, max); len(list) > 0 {
+			return list, nil
+		}
 		var list []checkout.Pack
 		call, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 		for m, err := range b.batch(call, logName(stream), logSubject(stream), from, min(max, 500)) {
@@ -189,6 +247,7 @@ func (b *Broker) Trim(ctx context.Context, stream int, applied uint64) error {
 	s, err := b.js.Stream(ctx, logName(stream))
 	if err == nil {
 		err = s.Purge(ctx, jetstream.WithPurgeSequence(until))
+		b.recent.forget()
 	}
 	if err != nil {
 		return fmt.Errorf("trim callbacks: %w", kind(err))

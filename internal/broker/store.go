@@ -207,10 +207,13 @@ func (b *Broker) scan(ctx context.Context, subject string, from uint64, limit in
 	return list, nil
 }
 
+// batchBytes bounds what one answer to batch brings into memory.
+const batchBytes = 8 << 20
+
 // batch reads up to n messages of a stream from a sequence on; none is no error.
 func (b *Broker) batch(ctx context.Context, stream, subject string, from uint64, n int) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
-		seq, err := jetstreamext.GetBatch(ctx, b.js, stream, n, jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(4<<20))
+		seq, err := jetstreamext.GetBatch(ctx, b.js, stream, n, jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchSubject(subject), jetstreamext.GetBatchMaxBytes(batchBytes))
 		if err != nil {
 			yield(nil, kind(err))
 			return

@@ -384,3 +384,126 @@ func TestConfig(t *testing.T) {
 		})
 	}
 }
+
+// Callbacks pour in at 2,000 a second, or when as many as fill half a pack wait; a second
+// later they do not any more.
+func TestIntake_Busy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		n    int           // callbacks
+		each time.Duration // between two of them
+		slow time.Duration // of the store
+		want bool
+	}{
+		{"none", 0, 0, 0, false},
+		{"1,000 a second", 1000, time.Millisecond, 0, false},
+		{"1,000 a second, slow disk", 300, time.Millisecond, 80 * time.Millisecond, false},
+		{"4,000 a second", 1000, 250 * time.Microsecond, 0, true},
+		{"few", 199, 0, 0, false},
+		{"many at once", 200, 0, 0, true},
+		{"they wait for the disk", 101, 0, time.Second, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				log := newLog(1)
+				log.delay[0] = tt.slow
+				i := startIntake(t, callback.IntakeConfig{Log: log})
+				var wg sync.WaitGroup
+				busy := false
+				for range tt.n {
+					wg.Go(func() {
+						if err := i.Accept(t.Context(), []byte("{}"), "test"); err != nil {
+							t.Errorf("Accept = %v", err)
+						}
+					})
+					time.Sleep(tt.each)
+					if tt.each == 0 {
+						synctest.Wait()
+					}
+					busy = busy || i.Busy()
+				}
+				if busy != tt.want {
+					t.Errorf("Busy = %v, want %v", busy, tt.want)
+				}
+				wg.Wait()
+				time.Sleep(time.Second)
+				if i.Busy() {
+					t.Error("Busy after a second of silence, want not")
+				}
+				stopIntake(t, i)
+			})
+		})
+	}
+}
+
+// While callbacks pour in a small pack waits for more, a millisecond at most; else nothing waits.
+func TestIntake_Linger(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log := newLog(1)
+		heard := newEars()
+		i := startIntake(t, callback.IntakeConfig{Log: log, Observer: heard})
+		var wg sync.WaitGroup
+		took := func(n int) (last time.Duration) {
+			t.Helper()
+			var mu sync.Mutex
+			for range n {
+				wg.Go(func() {
+					begin := time.Now()
+					if err := i.Accept(t.Context(), []byte("{}"), "test"); err != nil {
+						t.Errorf("Accept = %v", err)
+					}
+					mu.Lock()
+					last = max(last, time.Since(begin))
+					mu.Unlock()
+				})
+			}
+			wg.Wait()
+			return last
+		}
+		if d := took(1); d != 0 {
+			t.Errorf("a single callback took %v, want 0", d)
+		}
+		// A store that takes its time lets 199 gather behind the first.
+		log.mu.Lock()
+		log.delay[0] = 10 * time.Millisecond
+		log.mu.Unlock()
+		wg.Go(func() { _ = i.Accept(t.Context(), []byte("{}"), "test") })
+		synctest.Wait()
+		took(199)
+		log.mu.Lock()
+		log.delay[0] = 0
+		log.mu.Unlock()
+		heard.mu.Lock()
+		before := len(heard.packs)
+		heard.mu.Unlock()
+		begin := time.Now()
+		for n := range 10 {
+			wg.Go(func() {
+				if err := i.Accept(t.Context(), []byte("{}"), "test"); err != nil {
+					t.Errorf("Accept = %v", err)
+				}
+			})
+			synctest.Wait()
+			if n < 9 {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+		wg.Wait()
+		if d := time.Since(begin); d != time.Millisecond {
+			t.Errorf("ten callbacks within 0.9 ms took %v, want the millisecond that a pack lingers", d)
+		}
+		heard.mu.Lock()
+		if got := heard.packs[before:]; len(got) != 1 || got[0] != 10 {
+			t.Errorf("packs = %v, want one of 10", got)
+		}
+		heard.mu.Unlock()
+		time.Sleep(time.Second)
+		if d := took(3); d != 0 {
+			t.Errorf("callbacks after the burst took %v, want 0", d)
+		}
+		stopIntake(t, i)
+	})
+}

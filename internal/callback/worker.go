@@ -24,8 +24,14 @@ type WorkerConfig struct {
 	Observer Observer     // nil: nobody hears
 	Logger   *slog.Logger // nil: nothing is said
 
-	Batch    int           // records of one commit at most (100)
-	Packs    int           // packs read at once (64)
+	// Busy tells that callbacks pour in, so that the worker had better wait: storing is
+	// what somebody waits for, and both use one disk (nil: never).
+	Busy func() bool
+
+	Batch    int           // records handed over at once at most (1,000)
+	Packs    int           // packs read at once (256)
+	Hold     time.Duration // how long Busy may keep the worker waiting between two batches (500 ms)
+	HoldLag  time.Duration // and not at all once the oldest record is of this age (2 s)
 	LeaseTTL time.Duration // 8 s; how long a dead replica keeps the others from applying
 	Timeout  time.Duration // of one commit (15 s)
 }
@@ -42,8 +48,8 @@ func (c *WorkerConfig) validate() error {
 		return errors.New("callback config: Parser is missing")
 	case c.Applier == nil:
 		return errors.New("callback config: Applier is missing")
-	case c.Batch < 0 || c.Packs < 0 || c.LeaseTTL < 0 || c.Timeout < 0:
-		return errors.New("callback config: Batch, Packs, LeaseTTL and Timeout must not be negative")
+	case c.Batch < 0 || c.Packs < 0 || c.Hold < 0 || c.HoldLag < 0 || c.LeaseTTL < 0 || c.Timeout < 0:
+		return errors.New("callback config: Batch, Packs, Hold, HoldLag, LeaseTTL and Timeout must not be negative")
 	}
 	if c.Observer == nil {
 		c.Observer = NoObserver{}
@@ -51,8 +57,13 @@ func (c *WorkerConfig) validate() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	c.Batch = or(c.Batch, 100)
-	c.Packs = or(c.Packs, 64)
+	if c.Busy == nil {
+		c.Busy = func() bool { return false }
+	}
+	c.Batch = or(c.Batch, 1000)
+	c.Packs = or(c.Packs, 256)
+	c.Hold = or(c.Hold, 500*time.Millisecond)
+	c.HoldLag = or(c.HoldLag, 2*time.Second)
 	c.LeaseTTL = or(c.LeaseTTL, 8*time.Second)
 	c.Timeout = or(c.Timeout, 15*time.Second)
 	return nil
@@ -78,6 +89,7 @@ type Worker struct {
 	wg     sync.WaitGroup
 	once   sync.Once
 	lag    []atomic.Int64 // nanoseconds, per stream
+	done   []time.Time    // when a stream's last batch was applied; only its run uses it
 }
 
 // NewWorker checks the configuration; Start begins to apply.
@@ -85,7 +97,8 @@ func NewWorker(cfg WorkerConfig) (*Worker, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	w := &Worker{cfg: cfg, lag: make([]atomic.Int64, cfg.Log.Streams())}
+	n := cfg.Log.Streams()
+	w := &Worker{cfg: cfg, lag: make([]atomic.Int64, n), done: make([]time.Time, n)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w, nil
 }
@@ -255,6 +268,9 @@ func (w *Worker) follow(stream int, at cursor) (cursor, error) {
 	for w.ctx.Err() == nil && time.Now().Before(end) {
 		ctx, cancel := context.WithDeadline(w.ctx, end)
 		packs, err := w.cfg.Log.Read(ctx, stream, at.seq+1, w.cfg.Packs)
+		if err == nil && w.giveWay(stream, packs) {
+			packs, err = w.cfg.Log.Read(ctx, stream, at.seq+1, w.cfg.Packs)
+		}
 		cancel()
 		if err != nil {
 			return at, fmt.Errorf("read callbacks: %w", err)
@@ -263,6 +279,7 @@ func (w *Worker) follow(stream int, at cursor) (cursor, error) {
 			w.setLag(stream, 0)
 			continue
 		}
+		packs = w.share(packs)
 		records := w.unpack(stream, packs, at)
 		if len(records) == 0 {
 			// Packs without a record that is left; the cursor moves with the next that has one.
@@ -278,6 +295,40 @@ func (w *Worker) follow(stream int, at cursor) (cursor, error) {
 		}
 	}
 	return at, nil
+}
+
+// giveWay waits while callbacks pour in and tells whether it did: more is there then, for
+// one larger commit. The first of a burst are applied at once, because the last batch is
+// long done; those behind them wait for a Hold, a batch of them is applied, and so on, until
+// the burst ends or the oldest is HoldLag old: then there is no more waiting.
+func (w *Worker) giveWay(stream int, packs []checkout.Pack) (waited bool) {
+	if len(packs) == 0 || len(packs[0].Records) == 0 {
+		return false
+	}
+	until := w.done[stream].Add(w.cfg.Hold)
+	// ReceivedAt has whole seconds, so the bound is up to a second early, never late.
+	if r, err := ParseRecord(packs[0].Records[0]); err != nil {
+		return false
+	} else if end := time.Unix(r.ReceivedAt, 0).Add(w.cfg.HoldLag); end.Before(until) {
+		until = end
+	}
+	for w.ctx.Err() == nil && time.Now().Before(until) && w.cfg.Busy() {
+		waited = true
+		w.pause(5 * time.Millisecond)
+	}
+	return waited
+}
+
+// share gives the first packs, enough for one batch: between two of them the intake is
+// looked after.
+func (w *Worker) share(packs []checkout.Pack) []checkout.Pack {
+	n := 0
+	for i := range packs {
+		if n += len(packs[i].Records); n >= w.cfg.Batch {
+			return packs[:i+1]
+		}
+	}
+	return packs
 }
 
 // unpack reads the records of packs, without those that the cursor says are applied.
@@ -345,6 +396,7 @@ func (w *Worker) apply(stream int, records []stored, at *cursor) (moved bool, er
 		next := after(records[n-1])
 		if now.seq == next.seq && now.part == next.part {
 			*at = now
+			w.done[stream] = time.Now()
 			records = records[n:]
 			failures = 0
 			size = min(2*size, w.cfg.Batch)
@@ -361,7 +413,7 @@ func (w *Worker) apply(stream int, records []stored, at *cursor) (moved bool, er
 		reason, own := why(err)
 		w.cfg.Observer.Retried(stream, reason)
 		switch {
-		case n > 1 && (reason == "too_large" || own || failures >= 2 && reason == "conflict"):
+		case n > 1 && (own || failures >= 2 && reason == "conflict" || reason == "timeout"):
 			size = max(n/2, 1)
 			if own {
 				failures = 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,7 +64,7 @@ func stopWorker(t *testing.T, w *callback.Worker) {
 // work runs a worker over log and s until the time given is over.
 func work(t *testing.T, log *memLog, s *state, heard *ears, d time.Duration) {
 	t.Helper()
-	w := startWorker(t, callback.WorkerConfig{Log: log, Store: s, Applier: s, Observer: heard})
+	w := startWorker(t, callback.WorkerConfig{Log: log, Store: s, Applier: s, Observer: heard, Batch: 100})
 	time.Sleep(d)
 	synctest.Wait()
 	stopWorker(t, w)
@@ -352,4 +353,109 @@ func (c *counting) ApplyCallbacks(ctx context.Context, updates []checkout.Update
 		c.mu.Unlock()
 	}
 	return err
+}
+
+// While callbacks pour in the first are applied at once, those behind them half a second
+// later, in one go; once the oldest is of the age that may wait, nothing waits any more;
+// and when the burst is over the rest follows at once.
+func TestWorker_GivesWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, s := newLog(1), newState()
+		var busy atomic.Bool
+		w := startWorker(t, callback.WorkerConfig{Log: log, Store: s, Applier: s, Busy: busy.Load})
+		step := 20 * time.Millisecond // the worker looks every 5 ms, the log every 10
+		applied := func() int {
+			time.Sleep(step)
+			synctest.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.applied)
+		}
+		check := func(when string, want int) {
+			t.Helper()
+			if got := applied(); got != want {
+				t.Errorf("%s: %d applied, want %d", when, got, want)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		fill(t, log, 0, many("quiet", 1))
+		check("not busy", 1)
+		fill(t, log, 0, many("next", 1))
+		check("not busy, one right behind", 2)
+
+		time.Sleep(time.Second)
+		busy.Store(true)
+		fill(t, log, 0, many("a", 3))
+		check("the first of a burst", 5)
+		fill(t, log, 0, many("b", 3))
+		check("behind them", 5)
+		time.Sleep(400 * time.Millisecond)
+		fill(t, log, 0, many("c", 3))
+		check("0.4 s later", 5)
+		s.mu.Lock()
+		commits := s.commits
+		s.mu.Unlock()
+		time.Sleep(50 * time.Millisecond)
+		check("0.5 s later", 11)
+		s.mu.Lock()
+		if s.commits != commits+1 {
+			t.Errorf("%d commits for what waited, want one", s.commits-commits)
+		}
+		s.mu.Unlock()
+
+		fill(t, log, 0, many("d", 3))
+		check("the next half second", 11)
+		busy.Store(false)
+		check("the burst is over", 14)
+
+		busy.Store(true)
+		old, err := callback.Record{ReceivedAt: time.Now().Add(-3 * time.Second).Unix(), Mode: "test", Body: body("old", 1)}.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Append(t.Context(), 0, [][]byte{old}); err != nil {
+			t.Fatal(err)
+		}
+		check("busy, and the oldest waits for 3 s", 15)
+		stopWorker(t, w)
+	})
+}
+
+// Under a burst without an end whatever is stored is applied, never later than the bound
+// on its age and a hold.
+func TestWorker_LagBound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		log, s := newLog(1), newState()
+		stored := map[string]time.Time{}
+		var worst time.Duration
+		s.refuse = func(list []checkout.Update) error { // holds the lock of stored: state's own
+			for _, u := range list {
+				worst = max(worst, time.Since(stored[u.Invoice.ID]))
+			}
+			return nil
+		}
+		w := startWorker(t, callback.WorkerConfig{Log: log, Store: s, Applier: s, Busy: func() bool { return true }})
+		for n := range 2000 {
+			id := fmt.Sprintf("x%d", n)
+			s.mu.Lock()
+			stored[id] = time.Now()
+			s.mu.Unlock()
+			fill(t, log, 0, []string{string(body(id, 1))})
+			time.Sleep(5 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		stopWorker(t, w)
+		if len(s.applied) != 2000 {
+			t.Errorf("%d applied, want 2000", len(s.applied))
+		}
+		if worst > 520*time.Millisecond {
+			t.Errorf("one was applied %v after it was stored, want half a second at most", worst)
+		}
+		if s.commits > 40 {
+			t.Errorf("%d commits in 10 s, want about two a second", s.commits)
+		}
+	})
 }

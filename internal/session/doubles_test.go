@@ -27,6 +27,7 @@ type memory struct {
 	watchers map[int]watcher
 	nextID   int
 	commits  int
+	reads    int
 }
 
 type watcher struct {
@@ -41,6 +42,9 @@ func newMemory() *memory {
 func (m *memory) Get(_ context.Context, key string) (checkout.Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !strings.HasPrefix(key, "session.") { // these the real one has in memory
+		m.reads++
+	}
 	e, ok := m.entries[key]
 	if !ok {
 		return e, checkout.ErrNotFound
@@ -53,6 +57,8 @@ func (m *memory) Fresh(ctx context.Context, key string) (checkout.Entry, error) 
 	return m.Get(ctx, key)
 }
 
+var goodKey = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$`)
+
 func (m *memory) Commit(_ context.Context, writes ...checkout.Write) ([]uint64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,15 +68,18 @@ func (m *memory) Commit(_ context.Context, writes ...checkout.Write) ([]uint64, 
 			return nil, fmt.Errorf("key %s twice in a commit", w.Key)
 		}
 		keys[w.Key] = true
-		if !regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)+$`).MatchString(w.Key) {
+		if !goodKey.MatchString(w.Key) {
 			return nil, fmt.Errorf("bad key %q", w.Key)
 		}
 		if !w.Any && m.entries[w.Key].Version != w.Expect {
 			return nil, checkout.ErrConflict
 		}
 	}
-	if len(writes) == 0 || len(writes) > 1000 {
-		return nil, fmt.Errorf("%d writes in a commit", len(writes))
+	if len(writes) == 0 {
+		return nil, errors.New("an empty commit")
+	}
+	if len(writes) > 900 {
+		return nil, fmt.Errorf("%d writes in a commit: %w", len(writes), checkout.ErrTooLarge)
 	}
 	m.commits++
 	versions := make([]uint64, len(writes))

@@ -219,29 +219,35 @@ func decode(e checkout.Entry, now int64) (*record, error) {
 	return r, nil
 }
 
-// encode gives the record's JSON and the page's session JSON in it.
-func (r *record) encode() (value, page []byte, err error) {
+// page gives the session's JSON as the page sees it.
+func (r *record) page() ([]byte, error) {
 	browser := r.Session
 	browser.Metadata = emptyObject
-	if page, err = json.Marshal(browser); err != nil {
-		return nil, nil, fmt.Errorf("encode session: %w", err)
+	page, err := json.Marshal(browser)
+	if err != nil {
+		return nil, fmt.Errorf("encode session: %w", err)
 	}
+	return page, nil
+}
+
+// encode gives the record's JSON with that of page in it.
+func (r *record) encode(page []byte) ([]byte, error) {
 	metadata := r.Metadata
 	if len(metadata) == 0 {
 		metadata = emptyObject
 	}
-	value, err = json.Marshal(envelope{ID: r.ID, Revision: r.Revision, Session: page, Metadata: metadata, private: r.private})
+	value, err := json.Marshal(envelope{ID: r.ID, Revision: r.Revision, Session: page, Metadata: metadata, private: r.private})
 	if err != nil {
-		return nil, nil, fmt.Errorf("encode record: %w", err)
+		return nil, fmt.Errorf("encode record: %w", err)
 	}
 	if len(r.rest) > 0 {
 		more, err := json.Marshal(r.rest)
 		if err != nil {
-			return nil, nil, fmt.Errorf("encode record: %w", err)
+			return nil, fmt.Errorf("encode record: %w", err)
 		}
 		value = append(append(value[:len(value)-1], ','), more[1:]...)
 	}
-	return value, page, nil
+	return value, nil
 }
 
 // withMetadata puts the merchant's metadata into the page's JSON, in which it is last.
@@ -311,27 +317,28 @@ func (r *record) public() checkout.Session {
 // The revision grows when the page's session changed.
 func (r *record) seal(now int64) ([]checkout.Write, error) {
 	decides := r.settle(now)
-	value, page, err := r.encode()
+	page, err := r.page()
 	if err != nil {
 		return nil, err
 	}
-	fresh := !bytes.Equal(page, r.stored)
-	if fresh {
+	if !bytes.Equal(page, r.stored) {
 		r.Revision++
+		if page, err = r.page(); err != nil {
+			return nil, err
+		}
 	}
 	var event []byte
 	// An attempt that is taken back leaves the status that was announced before it.
 	if state := string(r.Status) + "/" + strconv.Itoa(decides); r.Status.Announced() && state != r.Announced {
 		r.Announced = state
 		r.Events++
-		if event, err = r.event(now); err != nil {
+		if event, err = r.event(page, now); err != nil {
 			return nil, err
 		}
 	}
-	if fresh || event != nil {
-		if value, page, err = r.encode(); err != nil {
-			return nil, err
-		}
+	value, err := r.encode(page)
+	if err != nil {
+		return nil, err
 	}
 	r.stored = page
 	writes := []checkout.Write{{Key: sessionKey(r.ID), Value: value, Expect: r.version}}
@@ -350,13 +357,7 @@ func (r *record) timer(at int64) checkout.Write {
 }
 
 // event is the stored webhook event; its id stays the same after a crash.
-func (r *record) event(now int64) ([]byte, error) {
-	browser := r.Session
-	browser.Metadata = emptyObject
-	page, err := json.Marshal(browser)
-	if err != nil {
-		return nil, fmt.Errorf("encode event: %w", err)
-	}
+func (r *record) event(page []byte, now int64) ([]byte, error) {
 	data, err := withMetadata(page, r.public().Metadata)
 	if err != nil {
 		return nil, err

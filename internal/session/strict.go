@@ -56,24 +56,66 @@ func (f *form) split(raw []byte, known []string) {
 	})
 }
 
-// each calls f for every member of a valid JSON object, in order.
+// each calls f for every member of a valid JSON object, in order. The values share raw's
+// memory.
 func each(raw []byte, f func(name string, value json.RawMessage)) {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil {
+	i := blank(raw, 0)
+	if i >= len(raw) || raw[i] != '{' {
 		return
 	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
+	for i = blank(raw, i+1); i < len(raw) && raw[i] == '"'; i = blank(raw, i+1) {
+		end := over(raw, i)
+		name := string(raw[i+1 : end-1])
+		if strings.ContainsRune(name, '\\') && json.Unmarshal(raw[i:end], &name) != nil {
 			return
 		}
-		var value json.RawMessage
-		if d.Decode(&value) != nil {
+		i = blank(raw, blank(raw, end)+1) // over the colon
+		end = over(raw, i)
+		f(name, raw[i:end:end])
+		if i = blank(raw, end); i >= len(raw) || raw[i] != ',' {
 			return
 		}
-		key, _ := name.(string)
-		f(key, value)
 	}
+}
+
+// blank gives the first place from i on that is no white space.
+func blank(raw []byte, i int) int {
+	for i < len(raw) && (raw[i] == ' ' || raw[i] == '\t' || raw[i] == '\n' || raw[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// over gives the end of the value that begins at i.
+func over(raw []byte, i int) int {
+	depth := 0
+	for ; i < len(raw); i++ {
+		switch raw[i] {
+		case '"':
+			for i++; i < len(raw) && raw[i] != '"'; i++ {
+				if raw[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return min(i+1, len(raw))
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\n', '\r':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+	return len(raw)
 }
 
 func (f *form) note(name, code, message string) {
