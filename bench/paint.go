@@ -57,6 +57,13 @@ type painted struct {
 	Interactive float64 `json:"interactive"`
 	Bytes       float64 `json:"bytes"` // on the wire, headers apart
 	Requests    float64 `json:"requests"`
+	Fetched     []struct {
+		Name  string  `json:"name"`
+		Began float64 `json:"began"`
+		First float64 `json:"first"`
+		Ended float64 `json:"ended"`
+		Bytes float64 `json:"bytes"`
+	} `json:"fetched"`
 
 	Then   map[string][]float64 `json:"then"`   // what Then gave
 	Undone string               `json:"undone"` // why it gave nothing
@@ -163,6 +170,7 @@ func (b *bench) paint(ctx context.Context) error {
 	pages := []paintPage{
 		{Name: "static", URL: shop.url + "/static", First: `document.querySelector("#pay label")`},
 		{Name: "embed", URL: shop.url + "/embed", First: ourFirst, Interactive: ourInteractive},
+		{Name: "inline", URL: shop.url + "/inline", First: ourFirst, Interactive: ourInteractive},
 		{Name: "session", URL: shop.url + "/session", First: ourFirst, Interactive: ourInteractive},
 		{Name: "tag", URL: shop.url + "/tag", First: ourFirst, Interactive: ourInteractive},
 	}
@@ -264,10 +272,19 @@ func (b *bench) shopPages(ctx context.Context, f *bff, shop *site) (map[string]s
 	list.WriteString(`<button>Pay $42.50</button></form>`)
 	shop.page("/static", "", list.String())
 	shop.page("/embed", "", `<div id="pay">`+s.EmbedHTML+`</div>`)
+	res, text, err = exchange(ctx, http.MethodPost, "http://"+f.private+"/v1/sessions?embed_style=inline", shopHeader(), body)
+	if err != nil {
+		return nil, err
+	}
+	var inline opened
+	if err := json.Unmarshal(text, &inline); err != nil || res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("open session again: %s: %.300s", res.Status, text)
+	}
+	shop.page("/inline", "", `<div id="pay">`+inline.EmbedHTML+`</div>`)
 	script := "http://" + f.public + "/widget/v1/checkout.js"
 	shop.page("/session", "", `<div id="pay"></div><script async src="`+script+"?session="+s.ID+`" data-target="#pay"></script>`)
 	shop.page("/tag", "", `<div id="pay"></div><script async src="`+script+`" data-session="`+s.Token+`" data-target="#pay"></script>`)
-	return map[string]string{"embed": "embed_html in the page", "session": "checkout.js?session=…", "tag": "plain script tag"}, nil
+	return map[string]string{"embed": "embed_html in the page", "inline": "embed_html with its style inside", "session": "checkout.js?session=…", "tag": "plain script tag"}, nil
 }
 
 func (b *bench) paintRows(visits map[string][]painted, names map[string]string, adyen bundle, noAdyen error) {
@@ -279,9 +296,9 @@ func (b *bench) paintRows(visits map[string][]painted, names map[string]string, 
 		return p
 	}
 	first := func(v painted) float64 { return v.First }
-	for _, page := range []string{"embed", "session", "tag"} {
+	for _, page := range []string{"embed", "inline", "session", "tag"} {
 		goal := 0.0
-		if page == "embed" {
+		if page == "embed" || page == "inline" {
 			goal = 1.05
 		}
 		if len(visits[page]) == 0 {
@@ -294,7 +311,7 @@ func (b *bench) paintRows(visits map[string][]painted, names map[string]string, 
 	if noAdyen != nil {
 		b.missing("interactive, to "+peerIs, "≤ 0.75 x", noAdyen)
 	}
-	for _, page := range []string{"embed", "session", "tag"} {
+	for _, page := range []string{"embed", "inline", "session", "tag"} {
 		if len(visits[page]) == 0 {
 			continue
 		}
@@ -312,7 +329,7 @@ func (b *bench) paintRows(visits map[string][]painted, names map[string]string, 
 		b.below(what, goal, p.ours, p.peer, p.ratios, " ms", peerIs+", "+adyen.version)
 	}
 	if noAdyen == nil {
-		for _, page := range []string{"embed", "session", "tag"} {
+		for _, page := range []string{"embed", "inline", "session", "tag"} {
 			if len(visits[page]) == 0 {
 				continue
 			}
@@ -320,9 +337,13 @@ func (b *bench) paintRows(visits map[string][]painted, names map[string]string, 
 			b.below("first method seen, "+names[page]+", to Adyen's", 0, p.ours, p.peer, p.ratios, " ms", peerIs)
 		}
 	}
-	for _, page := range []string{"static", "embed", "session", "tag", "adyen"} {
+	for _, page := range []string{"static", "embed", "inline", "session", "tag", "adyen"} {
 		if list := visits[page]; len(list) > 0 {
-			b.say("%s: first %.0f ms, interactive %.0f ms, %.0f requests, %.0f bytes", page, list[0].First, list[0].Interactive, list[0].Requests, list[0].Bytes)
+			v := list[0]
+			b.say("%s: first %.0f ms, interactive %.0f ms, %.0f requests, %.0f bytes", page, v.First, v.Interactive, v.Requests, v.Bytes)
+			for _, f := range v.Fetched {
+				b.say("   %5.0f %5.0f %5.0f ms %6.0f B  %s", f.Began, f.First, f.Ended, f.Bytes, f.Name)
+			}
 		}
 	}
 }

@@ -13,7 +13,9 @@ type ElementOptions struct {
 	Hosted   bool
 	ReadOnly bool
 	CSS      string // address of widget.css
+	Style    string // its text instead, to stand in the page itself: the first paint waits for nothing
 	HTML     string // HTML(View(…))
+	Data     string // the answer of GET /v1/checkout as encoding/json writes it, without < and &; "" for none
 }
 
 // Element writes the custom element with its shadow root declared in the markup: the
@@ -35,8 +37,19 @@ func Element(o ElementOptions) string {
 	if o.Hosted {
 		b.WriteString(" hosted")
 	}
-	b.WriteString(`><template shadowrootmode="open"><link rel="stylesheet"`)
-	attribute("href", o.CSS)
-	b.WriteString(">" + o.HTML + "</template></wzrd-checkout>")
+	b.WriteString(`><template shadowrootmode="open">`)
+	if o.Style != "" {
+		b.WriteString("<style>" + o.Style + "</style>")
+	} else {
+		b.WriteString(`<link rel="stylesheet"`)
+		attribute("href", o.CSS)
+		b.WriteByte('>')
+	}
+	b.WriteString(o.HTML + "</template>")
+	if o.Data != "" {
+		// Not rendered, not run, no business of a policy; the script takes it away.
+		b.WriteString("<template>" + o.Data + "</template>")
+	}
+	b.WriteString("</wzrd-checkout>")
 	return b.String()
 }

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -44,9 +43,22 @@ type seen struct {
 	Interactive float64 `json:"interactive"`
 	Bytes       float64 `json:"bytes"`
 	Requests    float64 `json:"requests"`
+	Fetched     []fetch `json:"fetched"`
 
 	Then   map[string][]float64 `json:"then,omitempty"`   // what Then gave, in the last round
 	Undone string               `json:"undone,omitempty"` // why it gave nothing
+}
+
+// fetch is one request of a visit, in ms since the first one began; 0 = it did not happen
+// before the visit was over.
+type fetch struct {
+	Name  string  `json:"name"`
+	Began float64 `json:"began"`
+	First float64 `json:"first"` // its answer began
+	Ended float64 `json:"ended"`
+	Bytes float64 `json:"bytes"`
+
+	id network.RequestID
 }
 
 // report is what is written: every visit, and why a page could not be measured.
@@ -146,15 +158,14 @@ func (o order) visit(browser context.Context, wish pageWish) (seen, error) {
 	if err := o.prepare(tab, wish); err != nil {
 		return seen{}, err
 	}
-	var bytes, requests atomic.Int64
 	var mu sync.Mutex
 	var thrown string
+	var line waterfall
 	err := chromedp.Listen(tab, func(event any) {
+		mu.Lock()
+		line.hear(event)
+		mu.Unlock()
 		switch e := event.(type) {
-		case *network.EventDataReceived:
-			bytes.Add(e.EncodedDataLength)
-		case *network.EventRequestWillBeSent:
-			requests.Add(1)
 		case *runtime.EventExceptionThrown:
 			mu.Lock()
 			thrown += fmt.Sprintf("%s %s; ", e.ExceptionDetails.Text, description(e.ExceptionDetails.Exception))
@@ -183,7 +194,9 @@ func (o order) visit(browser context.Context, wish pageWish) (seen, error) {
 			return seen{}, err
 		}
 		if last.First > 0 && last.Interactive > 0 {
-			s := seen{First: last.First, Bytes: float64(bytes.Load()), Requests: float64(requests.Load())}
+			mu.Lock()
+			s := seen{First: last.First, Bytes: line.bytes, Requests: float64(len(line.fetched)), Fetched: line.fetched}
+			mu.Unlock()
 			if wish.Interactive != "" {
 				s.Interactive = last.Interactive
 			}
@@ -199,6 +212,46 @@ func (o order) visit(browser context.Context, wish pageWish) (seen, error) {
 	defer mu.Unlock()
 	text, _ := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.outerHTML.slice(0, 2000)"))
 	return seen{}, fmt.Errorf("30 s were not enough: first %v, interactive %v; %s %s the page: %s", last.First, last.Interactive, last.Error, thrown, text)
+}
+
+// waterfall writes down what a page fetches.
+type waterfall struct {
+	began   float64 // seconds of Chromium's clock
+	fetched []fetch
+	bytes   float64
+}
+
+func (w *waterfall) hear(event any) {
+	at := func(id network.RequestID, t cdp.MonotonicTime) (*fetch, float64) {
+		for i := len(w.fetched) - 1; i >= 0; i-- { // a redirect and what it leads to have one id
+			if w.fetched[i].id == id {
+				return &w.fetched[i], (float64(t) - w.began) * 1000
+			}
+		}
+		return &fetch{}, 0
+	}
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		if w.began == 0 {
+			w.began = float64(e.Timestamp)
+		}
+		w.fetched = append(w.fetched, fetch{id: e.RequestID, Name: e.Request.Method + " " + e.Request.URL})
+		f, now := at(e.RequestID, e.Timestamp)
+		f.Began = now
+	case *network.EventResponseReceived:
+		f, now := at(e.RequestID, e.Timestamp)
+		f.First = now
+	case *network.EventDataReceived:
+		w.bytes += float64(e.EncodedDataLength)
+		f, _ := at(e.RequestID, e.Timestamp)
+		f.Bytes += float64(e.EncodedDataLength)
+	case *network.EventLoadingFinished:
+		f, now := at(e.RequestID, e.Timestamp)
+		f.Ended = now
+	case *network.EventLoadingFailed:
+		f, now := at(e.RequestID, e.Timestamp)
+		f.Ended = now
+	}
 }
 
 // mark is what watch leaves in the page.

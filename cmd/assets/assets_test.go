@@ -26,13 +26,14 @@ var project = map[string]string{
 	"widget/model.go":                "package widget\n",
 	"widget/model_test.go":           "package widget\n",
 	"widget/js/checkout.js":          "(function () {\n\tconst wasm = \"%%asset:widget.wasm%%\", sri = \"%%integrity:widget.wasm%%\", run = \"%%asset:wasm_exec.js%%\";\n%%include:_core.js%%\n\tload(wasm, sri, run, document.currentScript.src);\n})();\n",
-	"widget/js/checkout.mjs":         "%%include:_core.js%%\nexport function mount() { return load(\"%%asset:checkout.js%%\"); }\n",
+	"widget/js/checkout.mjs":         "%%include:_core.js%%\nlet rare = \"%%name:hosted.html%%\";\nexport function mount() { return load(\"%%asset:checkout.js%%\"); }\n",
 	"widget/js/checkout.d.ts":        "export function mount(): void;\n",
 	"widget/js/_core.js":             "\tfunction load() { const css = \"%%text:widget.css%%\"; return [css, arguments]; }\n",
 	"widget/js/widget.css":           ".a::before {\n\tcontent: \"\\2713\";\n\tbackground: url(%%asset:mark.svg%%);\n}\n",
 	"widget/js/mark.svg":             "<svg xmlns=\"http://www.w3.org/2000/svg\">\n  <path d=\"M0 0L10 10\"/>\n</svg>\n",
 	"widget/js/hosted.html":          "<!doctype html>\n<title>x</title>\n<script src=\"%%asset:checkout.js%%\" integrity=\"%%integrity:checkout.js%%\"></script>\n",
 	"widget/js/wasm_exec_tinygo.js":  "never published\n",
+	"widget/js/wasm_exec_go.js":      "globalThis.border = true;\n",
 	"widget/js/notes.txt":            "never published\n",
 	"bin/widget.wasm":                "\x00asm\x01\x00\x00\x00 %%asset:nothing%% is left alone in a binary",
 	"bin/wasm_exec.js":               "globalThis.Go = class { run(instance) { return instance; } };\n",
@@ -187,6 +188,9 @@ func TestBuild_Placeholders(t *testing.T) {
 	}
 	if strings.Contains(script, "%%") || strings.Contains(script, "\n") || len(script) >= len(project["widget/js/checkout.js"])+len(project["widget/js/_core.js"])+200 {
 		t.Errorf("checkout.js = %s, want it replaced and minified", script)
+	}
+	if module := string(published(t, root, "checkout.mjs")); !strings.Contains(module, file(t, m, "hosted.html").Name) {
+		t.Errorf("checkout.mjs = %s, want the name of hosted.html", module)
 	}
 	if page := string(published(t, root, file(t, m, "hosted.html").Name)); !strings.Contains(page, file(t, m, "checkout.js").Integrity) {
 		t.Errorf("hosted.html = %s, want the integrity of checkout.js", page)
@@ -401,6 +405,11 @@ func TestBudget(t *testing.T) {
 	args[slices.Index(args, "tinygo 0.41.1")] = "go1.26.8"
 	if _, err := assets(root, args...); err != nil {
 		t.Errorf("standard Go's build over budget = %v, want no error: it is the fallback", err)
+	}
+	if m, err := public.Read(os.DirFS(filepath.Join(root, "public"))); err != nil {
+		t.Error(err)
+	} else if got := string(published(t, root, file(t, m, "wasm_exec.js").Name)); !strings.Contains(got, "globalThis.Go") || !strings.Contains(got, "globalThis.border") {
+		t.Errorf("runtime of standard Go's build = %s, want Go's own and the border after it", got)
 	}
 }
 

@@ -14,6 +14,7 @@
 // A source refers to another one by a placeholder, replaced before minifying:
 //
 //	%%asset:widget.wasm%%      its published file name, without a folder
+//	%%name:widget.css%%        the same, of a file that few pages load: it is not counted
 //	%%integrity:widget.wasm%%  its subresource integrity, "sha384-…"
 //	%%text:widget.css%%        its minified content, escaped for a "…" JavaScript string
 //	%%include:_core.js%%       its source text, placeholders replaced

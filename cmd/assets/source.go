@@ -26,6 +26,7 @@ import (
 const (
 	wasmName     = "widget.wasm"
 	wasmExecName = "wasm_exec.js"
+	goBorder     = "wasm_exec_go.js" // follows the wasm_exec.js of standard Go
 	pageEntry    = "checkout.js"
 )
 
@@ -98,6 +99,13 @@ func loadSources(c config) (*sources, error) {
 		if s.text[name], err = os.ReadFile(path); err != nil {
 			return nil, fmt.Errorf("read source: %w", err)
 		}
+	}
+	if !strings.HasPrefix(c.compiler, "tinygo") { // Go's own runtime knows nothing of the widget
+		border, err := os.ReadFile(filepath.Join(dir, goBorder))
+		if err != nil {
+			return nil, fmt.Errorf("read source: %w", err)
+		}
+		s.text[wasmExecName] = append(s.text[wasmExecName], border...)
 	}
 	for _, name := range entryPoints {
 		if _, ok := s.text[name]; !ok {
@@ -201,7 +209,7 @@ func (s *sources) expand(name string, k kind, trail []string) ([]byte, map[strin
 }
 
 var (
-	errUnknownPlaceholder = errors.New("unknown placeholder, want asset, integrity, text or include")
+	errUnknownPlaceholder = errors.New("unknown placeholder, want asset, name, integrity, text or include")
 	errUnknownSource      = errors.New("no such source")
 	errPart               = errors.New("a part is not published, it can only be included")
 	errBinary             = errors.New("is not text")
@@ -209,7 +217,7 @@ var (
 
 // value is what one placeholder stands for; it adds to refs what the text will fetch.
 func (s *sources) value(what, name string, trail []string, refs map[string]bool) ([]byte, error) {
-	if !slices.Contains([]string{"asset", "integrity", "text", "include"}, what) {
+	if !slices.Contains([]string{"asset", "name", "integrity", "text", "include"}, what) {
 		return nil, errUnknownPlaceholder
 	}
 	if _, ok := s.text[name]; !ok {
@@ -227,8 +235,10 @@ func (s *sources) value(what, name string, trail []string, refs map[string]bool)
 	if strings.HasPrefix(name, "_") {
 		return nil, errPart
 	}
-	if what == "asset" {
-		refs[name] = true
+	if what == "asset" || what == "name" {
+		if what == "asset" {
+			refs[name] = true
+		}
 		if slices.Contains(entryPoints, name) {
 			return []byte(name), nil // known before its content, so two entry points may name each other
 		}
@@ -238,7 +248,7 @@ func (s *sources) value(what, name string, trail []string, refs map[string]bool)
 		return nil, err
 	}
 	switch what {
-	case "asset":
+	case "asset", "name":
 		return []byte(a.name), nil
 	case "integrity":
 		return []byte(a.integrity), nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"wzrdcheckout/internal/page"
 	"wzrdcheckout/public"
 )
 
@@ -86,6 +87,31 @@ func CSP(publicURL string) (Policy, error) {
 	byURL := func(a, b string) int { return strings.Compare(a, b) }
 	slices.SortFunc(p.Integrity, func(a, b Integrity) int { return byURL(a.URL, b.URL) })
 	slices.SortFunc(p.Inventory, func(a, b Script) int { return byURL(a.URL, b.URL) })
+	return p, nil
+}
+
+// WithInlineStyle is the policy for pages whose markup has the widget's style in it
+// (POST /v1/sessions?embed_style=inline): the style is named by its hash, which changes
+// with the release.
+func (p Policy) WithInlineStyle() (Policy, error) {
+	manifest, err := public.Load()
+	if err != nil {
+		return Policy{}, err
+	}
+	file, ok := manifest.File("widget.css")
+	if !ok {
+		return Policy{}, fmt.Errorf("there is no widget.css in this binary")
+	}
+	text, err := public.FS.ReadFile(public.Dir + "/" + file.Name)
+	if err != nil {
+		return Policy{}, fmt.Errorf("read widget.css: %w", err)
+	}
+	p.Directives = slices.Clone(p.Directives)
+	for i, d := range p.Directives {
+		if d.Name == "style-src" {
+			p.Directives[i].Sources = append(slices.Clone(d.Sources), page.StyleHash(string(text)))
+		}
+	}
 	return p, nil
 }
 

@@ -70,10 +70,16 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	a.files = files
-	a.site = page.Site{Base: cfg.PublicURL, Live: cfg.Live, Script: cfg.PublicURL + "/widget/v1/checkout.js", Look: cfg.PublicURL + "/widget/v1/" + page.Look.Name, Close: cfg.PublicURL + "/widget/v1/" + page.Close.Name}
+	a.site = page.Site{Base: cfg.PublicURL, Live: cfg.Live, Script: cfg.PublicURL + "/widget/v1/checkout.js", Close: cfg.PublicURL + "/widget/v1/" + page.Close.Name}
 	for _, m := range cfg.Manifest {
-		if m.Logical == "widget.css" {
-			a.site.CSS = cfg.PublicURL + "/widget/v1/" + m.Name
+		switch at := cfg.PublicURL + "/widget/v1/" + m.Name; m.Logical {
+		case "widget.css":
+			a.site.CSS = at
+			if text := string(files[m.Name].plain); !strings.Contains(text, "</") { // it would end the element
+				a.site.Style = text
+			}
+		case "widget.wasm":
+			a.site.Module = page.Module{URL: at, Integrity: m.Integrity}
 		}
 	}
 

@@ -24,6 +24,7 @@ import (
 
 	"wzrdcheckout/internal/checkout"
 	"wzrdcheckout/internal/httpapi"
+	pages "wzrdcheckout/internal/page"
 )
 
 // The document and the handlers know the same operations.
@@ -602,7 +603,7 @@ func TestHosted(t *testing.T) {
 		w := open(t)
 		a := w.do(request{path: page})
 		csp := a.Header().Get("Content-Security-Policy")
-		for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "script-src 'self' 'wasm-unsafe-eval'", "base-uri 'none'"} {
+		for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "script-src 'self' 'wasm-unsafe-eval'", "base-uri 'none'", pages.StyleHash(".wz{}")} {
 			if !strings.Contains(csp, want) {
 				t.Errorf("CSP = %q, want %q in it", csp, want)
 			}
@@ -610,7 +611,7 @@ func TestHosted(t *testing.T) {
 		if strings.Contains(csp, "unsafe-inline") || strings.Contains(a.text, "style=") || strings.Contains(a.text, "<script>") || strings.Contains(a.text, "onclick") {
 			t.Errorf("page has something inline: %s %s", csp, a.text)
 		}
-		for _, want := range []string{`action="` + base + page + `/pay"`, `type="radio"`, `value="card_eur_hpp"`, base + "/widget/v1/checkout.js", "Bank &lt;transfer&gt;", "widget.3fa9c1d2e4f0.css"} {
+		for _, want := range []string{`action="` + base + page + `/pay"`, `type="radio"`, `value="card_eur_hpp"`, base + "/widget/v1/checkout.js", "Bank &lt;transfer&gt;", "<style>.wz{}</style>"} {
 			if !strings.Contains(a.text, want) {
 				t.Errorf("page has no %s: %s", want, a.text)
 			}
@@ -918,8 +919,32 @@ func TestEmbed(t *testing.T) {
 			t.Errorf("embed_html = %s, want %s in it", out.EmbedHTML, want)
 		}
 	}
-	if strings.Contains(out.EmbedHTML, "<script>") || strings.Contains(out.EmbedHTML, "style=") || strings.Contains(out.EmbedHTML, notes) || out.ExpiresAt != w.fake.session.ExpiresAt {
+	if strings.Contains(out.EmbedHTML, "<script>") || strings.Contains(out.EmbedHTML, "<style") || strings.Contains(out.EmbedHTML, "style=") || strings.Contains(out.EmbedHTML, notes) || out.ExpiresAt != w.fake.session.ExpiresAt {
 		t.Errorf("embed_html has something inline or private: %s", out.EmbedHTML)
+	}
+}
+
+func TestEmbed_Style(t *testing.T) {
+	t.Parallel()
+	w := open(t, nil)
+	for _, c := range []struct {
+		query  string
+		status int
+		inline bool
+	}{{"", 201, false}, {"?embed_style=link", 201, false}, {"?embed_style=inline", 201, true}, {"?embed_style=both", 422, false}} {
+		a := w.do(request{private: true, method: "POST", path: "/v1/sessions" + c.query, body: "{}"})
+		var out struct {
+			EmbedHTML string `json:"embed_html"`
+		}
+		if err := json.Unmarshal([]byte(a.text), &out); err != nil {
+			t.Fatal(err)
+		}
+		if a.Code != c.status {
+			t.Errorf("POST /v1/sessions%s = %d %s, want %d", c.query, a.Code, a.text, c.status)
+		}
+		if strings.Contains(out.EmbedHTML, "<style>.wz{}</style>") != c.inline || strings.Contains(out.EmbedHTML, "stylesheet") != (c.status == 201 && !c.inline) {
+			t.Errorf("embed_html of %q = %s, want its style inside: %v", c.query, out.EmbedHTML, c.inline)
+		}
 	}
 }
 

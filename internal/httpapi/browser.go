@@ -25,17 +25,6 @@ const (
 	checkTime   = 5 * time.Second // a poll this short is a page that checks, not one that waits
 )
 
-// checkoutAnswer is what GET /v1/checkout says. Services and Methods are absent for
-// scope status.
-type checkoutAnswer struct {
-	Session  checkout.Session            `json:"session"`
-	Services *[]checkout.Service         `json:"services,omitempty"`
-	Methods  *map[string]checkout.Method `json:"methods,omitempty"`
-	Locale   string                      `json:"locale"`
-	Texts    string                      `json:"texts,omitempty"`
-	HTML     string                      `json:"html"`
-}
-
 // authenticate gives the claims of the request's session token.
 func (a *API) authenticate(r *http.Request) (Claims, error) {
 	token := bearer(r)
@@ -126,11 +115,8 @@ func (a *API) render(ctx context.Context, key answerKey) (*answer, error) {
 		return nil, err
 	}
 	v = a.shownView(v)
-	drawn := a.site.Draw(page.View{Session: v.Session, Services: v.Services, Methods: v.Methods, ReadOnly: key.scope == ScopeStatus}, key.locale, key.language)
-	out := checkoutAnswer{Session: v.Session, Locale: drawn.Locale, Texts: drawn.Texts, HTML: drawn.HTML}
-	if key.scope != ScopeStatus {
-		out.Services, out.Methods = &v.Services, &v.Methods
-	}
+	view := page.View{Session: v.Session, Services: v.Services, Methods: v.Methods, ReadOnly: key.scope == ScopeStatus}
+	out := view.Answer(a.site.Draw(view, key.locale, key.language))
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)

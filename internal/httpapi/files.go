@@ -25,9 +25,9 @@ type file struct {
 	carriesSession bool // ?session=cs_… puts the session's answer in front
 }
 
-// loadFiles reads the files that manifest names, and adds those of the page package.
+// loadFiles reads the files that manifest names, and adds that of the page package.
 func loadFiles(tree fs.FS, manifest []Asset) (map[string]*file, error) {
-	files := make(map[string]*file, len(manifest)+2)
+	files := make(map[string]*file, len(manifest)+1)
 	for _, m := range manifest {
 		if m.Name == "" || path.Base(m.Name) != m.Name {
 			return nil, fmt.Errorf("httpapi: Manifest: %q is no file name", m.Name)
@@ -46,9 +46,8 @@ func loadFiles(tree fs.FS, manifest []Asset) (map[string]*file, error) {
 		f.tag = tagOf(f.plain)
 		files[m.Name] = f
 	}
-	for _, own := range []page.File{page.Look, page.Close} {
-		files[own.Name] = &file{kind: own.ContentType, plain: own.Text, gz: pack(own.Text), tag: tagOf(own.Text), immutable: true}
-	}
+	own := page.Close
+	files[own.Name] = &file{kind: own.ContentType, plain: own.Text, gz: pack(own.Text), tag: tagOf(own.Text), immutable: true}
 	return files, nil
 }
 

@@ -60,7 +60,7 @@ func (a *API) getHosted(w http.ResponseWriter, r *http.Request) {
 }
 
 // hosted writes the session's page; back is what a form brought that did not lead on.
-func (a *API) hosted(w http.ResponseWriter, r *http.Request, status int, back *page.Answer) {
+func (a *API) hosted(w http.ResponseWriter, r *http.Request, status int, back *page.Back) {
 	id := r.PathValue("id")
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
@@ -104,7 +104,7 @@ func (a *API) postHosted(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	service := form.Get("service")
-	back := &page.Answer{Service: service, Values: page.FormFields(form, service)}
+	back := &page.Back{Service: service, Values: page.FormFields(form, service)}
 	if service == "" {
 		back.Errors = []checkout.FieldError{{Field: "service", Code: "required", Message: "choose a service"}}
 		a.hosted(w, r, http.StatusUnprocessableEntity, back)

@@ -37,6 +37,11 @@ func listOf[T any](data []T, next string) listAnswer[T] {
 }
 
 func (a *API) postSession(w http.ResponseWriter, r *http.Request) {
+	style := r.URL.Query().Get("embed_style")
+	if style != "" && style != "link" && style != "inline" {
+		a.fail(w, r, checkout.Invalid(checkout.FieldError{Field: "embed_style", Code: "invalid", Message: "is link (the default) or inline"}))
+		return
+	}
 	text, err := body(w, r, merchantBody)
 	if err != nil {
 		a.fail(w, r, err)
@@ -56,20 +61,20 @@ func (a *API) postSession(w http.ResponseWriter, r *http.Request) {
 	}
 	a.answer(w, r, status, sessionAnswer{
 		ID: s.ID, Token: created.Token, ExpiresAt: s.ExpiresAt, URL: a.cfg.PublicURL + "/checkout/" + s.ID,
-		EmbedHTML: a.embed(ctx, s, created.Token), Session: s,
+		EmbedHTML: a.embed(ctx, s, created.Token, style == "inline"), Session: s,
 	})
 }
 
 // embed is the markup for the shop's own page. When the methods can not be had now it
 // is the element alone, and the page asks for them itself.
-func (a *API) embed(ctx context.Context, s checkout.Session, token string) string {
+func (a *API) embed(ctx context.Context, s checkout.Session, token string, inline bool) string {
 	v, err := a.cfg.Checkout.View(ctx, s.ID)
 	if err != nil {
 		a.cfg.Log.Warn("draw embed_html", "session", s.ID, "err", err)
-		return a.site.Embed(page.View{Session: shown(s)}, token, false)
+		return a.site.Embed(page.View{Session: shown(s)}, token, false, inline)
 	}
 	v = a.shownView(v)
-	return a.site.Embed(page.View{Session: v.Session, Services: v.Services, Methods: v.Methods}, token, true)
+	return a.site.Embed(page.View{Session: v.Session, Services: v.Services, Methods: v.Methods}, token, true, inline)
 }
 
 // whole is a session as the merchant sees it.

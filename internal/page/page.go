@@ -2,14 +2,18 @@
 // provider leads back to, the form for a provider that wants POST, and the markup for a
 // shop's own page. It renders the widget's tree and does no I/O.
 //
-// Nothing in a document is inline but markup: scripts and styles are files, and each
-// document names its Content-Security-Policy. It imports checkout and widget.
+// Scripts are files. So are the styles of what a shop puts into its own page, unless it
+// asks for them in the markup; the hosted page has its styles in itself, named by hash in
+// its Content-Security-Policy: its first paint waits for no other file. It imports
+// checkout and widget.
 package page
 
 import (
 	"crypto/sha256"
 	_ "embed" // the documents' style and script
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"html"
 	"net/url"
 	"slices"
@@ -19,25 +23,22 @@ import (
 	"wzrdcheckout/widget"
 )
 
-// File is a style or script of the documents, to be served unchanged for ever: its name
+// File is a script of the documents, to be served unchanged for ever: its name
 // holds a hash of its content.
 type File struct {
-	Name        string // "page.0123456789ab.css"
+	Name        string // "return.0123456789ab.js"
 	ContentType string
 	Text        []byte
 }
 
 //go:embed page.css
-var look []byte
+var look string
 
 //go:embed close.js
 var closing []byte
 
-// Look is the style of the documents, Close the script of the return page.
-var (
-	Look  = file("page", "css", "text/css; charset=utf-8", look)
-	Close = file("return", "js", "text/javascript; charset=utf-8", closing)
-)
+// Close is the script of the return page.
+var Close = file("return", "js", "text/javascript; charset=utf-8", closing)
 
 func file(name, ending, kind string, text []byte) File {
 	sum := sha256.Sum256(text)
@@ -45,14 +46,28 @@ func file(name, ending, kind string, text []byte) File {
 }
 
 // Site is where the documents' parts are: absolute addresses. CSS is the widget's style,
-// Script its checkout.js, Look and Close the files above.
+// Script its checkout.js, Close the file above.
 type Site struct {
 	Base   string // BFF_PUBLIC_URL without a slash at its end
 	Live   bool   // live keys: providers are https only
 	CSS    string
+	Style  string // text of the widget's style, "" = not at hand: the address is used
 	Script string
-	Look   string
+	Module Module
 	Close  string
+}
+
+// Module is the widget's wasm: its absolute address ("" = it is not built) and its
+// subresource integrity.
+type Module struct{ URL, Integrity string }
+
+// ahead lets the browser fetch the module while it still fetches the script, which is
+// what asks for it: with the same integrity, or it would be fetched twice.
+func (m Module) ahead() string {
+	if m.URL == "" {
+		return ""
+	}
+	return `<link rel="preload" as="fetch" crossorigin="anonymous" href="` + html.EscapeString(m.URL) + `" integrity="` + html.EscapeString(m.Integrity) + `">`
 }
 
 // View is a session and what it can be paid with.
@@ -62,6 +77,35 @@ type View struct {
 	Methods  map[string]checkout.Method
 	Account  checkout.Account // the merchant, as far as it is known
 	ReadOnly bool             // no list, only where the payment stands
+}
+
+// Answer is what GET /v1/checkout says, and what stands in the documents for the script
+// to begin with. Services and Methods are absent for scope status.
+type Answer struct {
+	Session  checkout.Session            `json:"session"`
+	Services *[]checkout.Service         `json:"services,omitempty"`
+	Methods  *map[string]checkout.Method `json:"methods,omitempty"`
+	Locale   string                      `json:"locale"`
+	Texts    string                      `json:"texts,omitempty"`
+	HTML     string                      `json:"html,omitempty"`
+}
+
+// Answer is the view in the language and with the markup of d.
+func (v View) Answer(d Drawn) Answer {
+	a := Answer{Session: v.Session, Locale: d.Locale, Texts: d.Texts, HTML: d.HTML}
+	if !v.ReadOnly {
+		a.Services, a.Methods = &v.Services, &v.Methods
+	}
+	return a
+}
+
+// data is the answer for a document that has the markup already.
+func (v View) data(locale string) string {
+	text, err := json.Marshal(v.Answer(Drawn{Locale: locale, Texts: widget.Texts(locale)}))
+	if err != nil {
+		return "" // the script asks for it
+	}
+	return string(text)
 }
 
 // Drawn is a widget as HTML with the language it is in. Texts is that language's file,
@@ -85,20 +129,23 @@ func (s Site) model(v View, locale string, hosted bool) *widget.Model {
 }
 
 // Embed is the markup for a shop's own page: the element, with the widget in it when
-// drawn is true, and its script.
-func (s Site) Embed(v View, token string, drawn bool) string {
+// drawn is true, and its script. Nothing is inline, unless the shop wants the style in it.
+func (s Site) Embed(v View, token string, drawn, inline bool) string {
 	locale := widget.Negotiate(v.Session.Locale)
 	o := widget.ElementOptions{Token: token, Locale: v.Session.Locale, Theme: "auto", CSS: s.CSS}
+	if inline {
+		o.Style = s.Style
+	}
 	if drawn {
-		o.HTML = widget.HTML(widget.View(s.model(v, locale, false)))
+		o.HTML, o.Data = widget.HTML(widget.View(s.model(v, locale, false))), v.data(locale)
 	} else {
 		o.HTML = widget.HTML(widget.View(widget.New(widget.Options{Base: s.Base, Locale: locale, Theme: "auto"})))
 	}
-	return widget.Element(o) + `<script async src="` + html.EscapeString(s.Script) + `"></script>`
+	return s.Module.ahead() + widget.Element(o) + `<script async src="` + html.EscapeString(s.Script) + `"></script>`
 }
 
-// Answer is a form that came back: what was chosen and typed, and what was wrong.
-type Answer struct {
+// Back is a form that came back: what was chosen and typed, and what was wrong.
+type Back struct {
 	Service string
 	Values  map[string]string
 	Errors  []checkout.FieldError
@@ -106,7 +153,7 @@ type Answer struct {
 
 // Hosted is the page of a session, for every browser. Accepts is an Accept-Language
 // header, token a pay token for the script.
-func (s Site) Hosted(v View, token, asked, accepts string, back *Answer) []byte {
+func (s Site) Hosted(v View, token, asked, accepts string, back *Back) []byte {
 	locale := widget.Negotiate(asked, v.Session.Locale, accepts)
 	m := s.model(v, locale, true)
 	if back != nil {
@@ -117,10 +164,10 @@ func (s Site) Hosted(v View, token, asked, accepts string, back *Answer) []byte 
 		// Without JavaScript nothing else tells that the payment went through.
 		head = `<noscript><meta http-equiv="refresh" content="5"></noscript>`
 	}
-	head += `<script async src="` + html.EscapeString(s.Script) + `"></script>`
+	head += s.Module.ahead() + `<script async src="` + html.EscapeString(s.Script) + `"></script>`
 	element := widget.Element(widget.ElementOptions{
-		Token: token, Locale: locale, Theme: "auto", Hosted: true, ReadOnly: v.ReadOnly, CSS: s.CSS,
-		HTML: widget.HTML(widget.View(m)),
+		Token: token, Locale: locale, Theme: "auto", Hosted: true, ReadOnly: v.ReadOnly, CSS: s.CSS, Style: s.Style,
+		HTML: widget.HTML(widget.View(m)), Data: v.data(locale),
 	})
 	title := text(locale, "title")
 	if v.Account.Name != "" {
@@ -206,7 +253,7 @@ func (s Site) document(lang string, right bool, next, title, head, body string) 
 		open += ` data-next="` + html.EscapeString(next) + `"`
 	}
 	return []byte(open + `><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex"><title>` + title +
-		`</title><link rel="stylesheet" href="` + html.EscapeString(s.Look) + `">` + head + `</head><body><main>` + body + `</main></body></html>`)
+		`</title><style>` + look + `</style>` + head + `</head><body><main>` + body + `</main></body></html>`)
 }
 
 // Sign is a picture for a method of a category that has no logo.
@@ -224,6 +271,12 @@ func text(locale, key string) string { return html.EscapeString(widget.T(locale,
 
 func rtl(locale string) bool { return widget.New(widget.Options{Locale: locale}).RTL() }
 
+// StyleHash is how a Content-Security-Policy names the text of a style element.
+func StyleHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
 // Policy is the Content-Security-Policy of the documents. The shopper's form leads to
 // the provider by a redirect, which browsers hold against form-action too, and
 // providers are anywhere: so forms may go to any https address.
@@ -240,6 +293,10 @@ func (s Site) Policy() string {
 	if !s.Live {
 		forms += " http://localhost:* http://127.0.0.1:*"
 	}
-	return "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; connect-src 'self'" + socket +
+	styles := "'self' " + StyleHash(look)
+	if s.Style != "" {
+		styles += " " + StyleHash(s.Style)
+	}
+	return "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src " + styles + "; img-src 'self' data:; connect-src 'self'" + socket +
 		"; form-action " + forms + "; base-uri 'none'; frame-ancestors 'none'"
 }

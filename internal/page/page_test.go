@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"encoding/json"
 	"encoding/xml"
 	"strings"
 	"testing"
@@ -10,8 +11,9 @@ import (
 )
 
 var site = page.Site{
-	Base: "https://pay.example", CSS: "https://pay.example/widget/v1/widget.css", Script: "https://pay.example/widget/v1/checkout.js",
-	Look: "https://pay.example/widget/v1/" + page.Look.Name, Close: "https://pay.example/widget/v1/" + page.Close.Name,
+	Module: page.Module{URL: "https://pay.example/widget/v1/widget.wasm", Integrity: "sha384-abc+/="},
+	Base:   "https://pay.example", CSS: "https://pay.example/widget/v1/widget.css", Script: "https://pay.example/widget/v1/checkout.js",
+	Style: ".wz{color:red}", Close: "https://pay.example/widget/v1/" + page.Close.Name,
 }
 
 const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
@@ -31,7 +33,7 @@ func view(status checkout.Status) page.View {
 }
 
 // sound checks that a document is well formed, and that nothing in it runs or styles by
-// itself: no inline script, handler or style.
+// itself: no inline script or handler, no style that the policy does not name.
 func sound(t *testing.T, text string) {
 	t.Helper()
 	d := xml.NewDecoder(strings.NewReader(text))
@@ -54,10 +56,13 @@ func sound(t *testing.T, text string) {
 					t.Errorf("<%s> has %s=%q", open, name, a.Value)
 				}
 			}
-			if open == "style" || open == "iframe" {
+			if open == "iframe" {
 				t.Errorf("document has <%s>", open)
 			}
 		case xml.CharData:
+			if open == "style" && !strings.Contains(site.Policy(), page.StyleHash(string(e))) {
+				t.Errorf("style that the policy does not name: %s", e)
+			}
 			if open == "script" && strings.TrimSpace(string(e)) != "" {
 				t.Errorf("inline script: %s", e)
 			}
@@ -93,7 +98,7 @@ func TestHosted_EveryState(t *testing.T) {
 
 func TestHosted_Answer(t *testing.T) {
 	t.Parallel()
-	text := string(site.Hosted(view(checkout.StatusOpen), "token", "en", "", &page.Answer{
+	text := string(site.Hosted(view(checkout.StatusOpen), "token", "en", "", &page.Back{
 		Service: "card_eur", Values: map[string]string{"phone": hostile}, Errors: []checkout.FieldError{{Field: "phone", Code: "pattern", Message: hostile}},
 	}))
 	sound(t, text)
@@ -101,6 +106,56 @@ func TestHosted_Answer(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("Hosted() has no %s: %s", want, text)
 		}
+	}
+}
+
+// What the documents carry for the script is the answer of GET /v1/checkout, and no
+// value in it can end the element that it stands in.
+func TestDocuments_Data(t *testing.T) {
+	t.Parallel()
+	v := view(checkout.StatusOpen)
+	v.Session.Locale = "uk"
+	readOnly := v
+	readOnly.ReadOnly = true
+	for _, c := range []struct {
+		name, text string
+		services   int
+	}{
+		{"embed", site.Embed(v, "token", true, false), 1},
+		{"hosted", string(site.Hosted(v, "token", "", "", nil)), 1},
+		{"hosted, read only", string(site.Hosted(readOnly, "token", "", "", nil)), 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, rest, ok := strings.Cut(c.text, "</template><template>")
+			data, _, closed := strings.Cut(rest, "</template></wzrd-checkout>")
+			if !ok || !closed || strings.ContainsAny(data, "<>&") {
+				t.Fatalf("data = %q in %s", data, c.text)
+			}
+			var got page.Answer
+			if err := json.Unmarshal([]byte(data), &got); err != nil {
+				t.Fatalf("data = %s: %v", data, err)
+			}
+			services := 0
+			if got.Services != nil {
+				services = len(*got.Services)
+			}
+			if got.Session.ID != v.Session.ID || got.Locale != "uk" || got.Texts == "" || got.HTML != "" || services != c.services {
+				t.Errorf("data = %s, want the session, %d services and Ukrainian texts", data, c.services)
+			}
+			if want := `<link rel="preload" as="fetch" crossorigin="anonymous" href="https://pay.example/widget/v1/widget.wasm" integrity="sha384-abc+/=">`; !strings.Contains(c.text, want) {
+				t.Errorf("no %s in %s", want, c.text)
+			}
+		})
+	}
+	if text := site.Embed(v, "token", true, false); strings.Contains(text, "<style") || !strings.Contains(text, `<link rel="stylesheet" href="`+site.CSS+`">`) {
+		t.Errorf("embed = %s, want its style in a file", text)
+	}
+	if text := site.Embed(v, "token", true, true); !strings.Contains(text, `<template shadowrootmode="open"><style>`+site.Style+`</style>`) || strings.Contains(text, "stylesheet") {
+		t.Errorf("embed with its style inside = %s", text)
+	}
+	if text := (page.Site{Script: site.Script}).Embed(v, "token", false, false); strings.Contains(text, "preload") || strings.Contains(text, "<template>") {
+		t.Errorf("a widget that is not built = %s, want nothing fetched ahead", text)
 	}
 }
 
@@ -113,8 +168,8 @@ func TestDocuments(t *testing.T) {
 		{"forward", string(site.Forward(checkout.Redirect{Method: "POST", URL: "https://p.example/?a=1&b=" + hostile, Params: map[string]string{"b": hostile, hostile: "2"}}, "en")), []string{`<form method="post" action="https://p.example/?a=1&amp;b=`, "<button>"}},
 		{"returned", string(site.Returned("https://shop.example/?a=1&t="+hostile, "uk")), []string{`lang="uk"`, `data-next="https://shop.example/?a=1&amp;t=`, `http-equiv="refresh"`, page.Close.Name}},
 		{"message", string(site.Message("e.access", "https://pay.example/"+hostile, "")), []string{`role="alert"`, "Go back to the shop"}},
-		{"embed", site.Embed(view(checkout.StatusOpen), `tok"en`, true), []string{`session="tok`, `shadowrootmode="open"`, site.Script, `type="radio"`}},
-		{"embed without a list", site.Embed(view(checkout.StatusOpen), "token", false), []string{`session="token"`, site.Script}},
+		{"embed", site.Embed(view(checkout.StatusOpen), `tok"en`, true, false), []string{`session="tok`, `shadowrootmode="open"`, site.Script, `type="radio"`}},
+		{"embed without a list", site.Embed(view(checkout.StatusOpen), "token", false, false), []string{`session="token"`, site.Script}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -34,6 +34,7 @@ features=(--enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-i
 	echo ']'
 } >"$out.keep"
 wasm-metadce "${features[@]}" -f "$out.keep" -o "$out.kept" "$out" >/dev/null
-# Stripping goes first: what it frees is then packed by -Oz.
-wasm-opt "${features[@]}" --strip-debug --strip-producers -Oz -o "$out" "$out.kept"
+# Stripping goes first: what it frees is then packed by -Oz. The lowest 1,024 bytes are the
+# last of the stack: no address that something is added to points there.
+wasm-opt "${features[@]}" --strip-debug --strip-producers --low-memory-unused -Oz -o "$out" "$out.kept"
 rm "$out.keep" "$out.kept"

@@ -8,6 +8,8 @@
 const svg = "http://www.w3.org/2000/svg";
 const marks = /[\u202a-\u202e\u2066-\u2069\ufeff]/g; // would turn the direction of what follows
 
+const make = (tag, members) => Object.assign(document.createElement(tag), members);
+
 const typed = (e) => e.localName == "input" && e.type != "radio" && e.type != "hidden";
 
 const set = (e, pair) => {
@@ -28,7 +30,7 @@ const unset = (e, name) => {
 const build = (lines, at, parent) => {
 	const first = lines[at.i++], tag = first.slice(1);
 	if (first[0] == "'") return document.createTextNode(tag.replace(marks, ""));
-	const e = tag == "svg" || parent && parent.namespaceURI == svg ? document.createElementNS(svg, tag) : document.createElement(tag);
+	const e = document.createElementNS(tag == "svg" ? svg : (parent || document.documentElement).namespaceURI, tag);
 	for (; at.i < lines.length;) {
 		const line = lines[at.i];
 		if (line[0] == "<" || line[1] && line[0] == "'") {
@@ -93,12 +95,14 @@ const lines = (html) => {
 
 const style = "%%text:widget.css%%";
 
+const formats = {}; // each takes tens of milliseconds to make on a phone
+
 const answers = {
 	money(amount, currency, digits, locale) {
 		const least = +digits, most = Math.max(least, (amount.split(".")[1] || "").length);
 		const o = { style: "currency", currency };
 		if (most) o.minimumFractionDigits = least || undefined, o.maximumFractionDigits = Math.max(most, 2);
-		return new Intl.NumberFormat(locale, o).format(amount);
+		return (formats[[currency, least, most, locale]] ||= new Intl.NumberFormat(locale, o)).format(amount);
 	},
 	plural: (n, locale) => new Intl.PluralRules(locale).select(n),
 	fold: (text) => text.trim().toLowerCase(),
@@ -118,21 +122,11 @@ const ask = (question) => {
 };
 
 let engine; // one promise, and one module, for all widgets of the page
-const load = () => engine ||= (async () => {
-	const response = fetch(new URL("%%asset:widget.wasm%%", home), { integrity: "%%integrity:widget.wasm%%" });
-	if (typeof connect != "undefined") return connect(response, ask);
-	// Standard Go: the module calls back with its dispatch function.
-	return new Promise((resolve, reject) => {
-		globalThis.wzrdCheckoutEdge = { ask, ready: resolve };
-		const go = new Go();
-		response.then((r) => r.arrayBuffer()).then((b) => WebAssembly.instantiate(b, go.importObject)).then((m) => go.run(m.instance)).catch(reject);
-	});
-})();
 
 // ---- a widget -----------------------------------------------------------------------
 
 const tag = "wzrd-checkout";
-const base = new URL("../..", home).href.replace(/\/$/, "");
+const base = new URL("../..", home).href.slice(0, -1);
 const names = ["ready", "change", "submit", "redirect", "status", "error"];
 const callback = (name) => "on" + name[0].toUpperCase() + name.slice(1);
 const running = new Map(); // element → widget
@@ -140,17 +134,26 @@ let count = 0;
 
 const create = (element, options, data) => {
 	running.get(element)?.unmount();
+	const module = engine ||= connect(fetch(new URL("%%asset:widget.wasm%%", home), { integrity: "%%integrity:widget.wasm%%" }), ask);
+	module.catch(() => {}); // is looked at below
 	const id = String(++count), ends = new AbortController(), fetches = {}, timers = {}, queue = [], early = [];
 	let dispatch, token = options.session, socket, beside, skew = 0, left, word, heard, state = { step: "loading", status: "", revision: 0, service: "", complete: false, session: null }, done, handling;
 
 	// The shadow root: declared in the markup, kept from a mount before, or new.
-	const template = element.querySelector(":scope > template[shadowrootmode]");
 	const shadow = element.shadowRoot || element.attachShadow({ mode: "open" });
-	if (template) shadow.append(template.content), template.remove();
-	const sheet = new CSSStyleSheet(), own = new CSSStyleSheet();
-	own.insertRule(":host{}");
-	if (!shadow.querySelector("link")) sheet.replaceSync(style);
-	shadow.adoptedStyleSheets = [sheet, own];
+	let kept; // what the markup brought beside it: the answer of GET /v1/checkout when it was made
+	for (const t of element.querySelectorAll(":scope > template")) t.hasAttribute("shadowrootmode") ? shadow.append(t.content) : kept = t.content.textContent, t.remove();
+	const dressed = shadow.querySelector("link") || shadow.querySelector("style")?.sheet; // none where a policy forbids it
+	let look = element.style; // of browsers that can not make style sheets
+	try {
+		const sheet = new CSSStyleSheet(), own = new CSSStyleSheet();
+		own.insertRule(":host{}");
+		if (!dressed) sheet.replaceSync(style);
+		shadow.adoptedStyleSheets = [sheet, own];
+		look = own.cssRules[0].style;
+	} catch {
+		if (!dressed) shadow.prepend(make("link", { rel: "stylesheet", href: new URL("%%name:widget.css%%", home) }));
+	}
 	let root = shadow.querySelector(".wz");
 	const show = (list) => {
 		const next = build(list, { i: 0 });
@@ -160,8 +163,10 @@ const create = (element, options, data) => {
 	const bone = "<div\n@class=bone\n/\n";
 	if (!root) show(("<div\n@class=wz\n@data-theme=" + line(options.appearance?.theme || "auto") + "\n<div\n@class=wait\n@aria-busy=true\n" + bone + bone + bone + bone + "/\n/").split("\n"));
 
-	const variables = (v) => {
-		for (const name in v) own.cssRules[0].style.setProperty("--wzrd-" + name, v[name]);
+	let worn = {};
+	const variables = (v = {}) => {
+		for (const name in worn) look.removeProperty("--wzrd-" + name);
+		for (const name in worn = v) look.setProperty("--wzrd-" + name, v[name]);
 	};
 	variables(options.appearance?.variables);
 
@@ -184,7 +189,7 @@ const create = (element, options, data) => {
 		done || stop();
 		done = true;
 		for (const e of shadow.querySelectorAll("[disabled],[aria-disabled]")) e.removeAttribute("disabled"), e.removeAttribute("aria-disabled");
-		root.querySelector("form,.state") || show(["<div", "@class=wz", "<p", "@class=none", "@role=alert", "'The checkout could not be loaded. Please reload the page.", "/", "/"]);
+		root.querySelector("form,.state") || show("<div\n@class=wz\n<p\n@class=none\n@role=alert\n'The checkout could not be loaded. Please reload the page.\n/\n/".split("\n"));
 		console.error("wzrd-checkout:", err);
 		tell("error", { code: "widget_failed", message: String(err), retryable: false });
 	};
@@ -229,18 +234,9 @@ const create = (element, options, data) => {
 
 	const go = (target, method, url, params) => {
 		if (method == "GET") return target ? target.location.replace(url) : location.assign(url);
-		const form = document.createElement("form");
-		form.method = "post";
-		form.action = url;
+		const form = make("form", { method: "post", action: url, hidden: true });
 		if (target) form.target = "wzrd" + id;
-		for (const [name, value] of Object.entries(JSON.parse(params))) {
-			const input = document.createElement("input");
-			input.type = "hidden";
-			input.name = name;
-			input.value = value;
-			form.append(input);
-		}
-		form.hidden = true;
+		for (const [name, value] of Object.entries(JSON.parse(params))) form.append(make("input", { type: "hidden", name, value }));
 		document.body.append(form);
 		form.submit();
 		form.remove();
@@ -358,7 +354,7 @@ const create = (element, options, data) => {
 			const button = e.target.closest?.("[data-act]");
 			if (button) send("act", button.dataset.act);
 		});
-		on(document, "visibilitychange", () => send(document.hidden ? "hidden" : "visible"));
+		on(document, "visibilitychange", () => send(document.visibilityState));
 		on(window, "online", () => send("online"));
 		on(window, "pageshow", (e) => e.persisted && send("show"));
 	};
@@ -371,14 +367,13 @@ const create = (element, options, data) => {
 
 	(async () => {
 		const path = "/v1/checkout" + (options.locale ? "?locale=" + encodeURIComponent(options.locale) : "");
-		const first = data ? [200, JSON.stringify(data)] : request("load", "GET", path);
-		const module = load();
-		module.catch(() => {});
-		const answer = await first;
+		if (data) kept = JSON.stringify(data);
+		const answer = await (kept ? [200, kept] : request("load", "GET", path));
 		if (done || !answer) return;
-		try {
-			const html = JSON.parse(answer[1]).html;
-			if (html && !root.querySelector("form")) show(lines(html)); // before the module is here
+		try { // before the module is here
+			const { html, session, locale } = JSON.parse(answer[1]);
+			if (html && !root.querySelector("form")) show(lines(html));
+			setTimeout(ask, 50, ["money", session.amount, session.currency, 2, locale].join("\n")); // after that is painted
 		} catch { /* the module will say what is wrong */ }
 		dispatch = await module;
 		if (done) return;
@@ -386,14 +381,20 @@ const create = (element, options, data) => {
 		send("mount", "", 0, settings, read(root, []).join("\n"));
 		send("load", "", answer[0], answer[1]);
 		for (const event of early) send(...event);
+		if (kept && !data) timers.load = setTimeout(verbs.fetch, 500, "load", "GET", path); // the page may be older than it looks
 		timers.tick = setInterval(tick, 1000);
 		tick();
 	})().catch((err) => done || fall(err));
 
 	const widget = {
-		update(change) {
-			if (change.session) token = change.session;
-			variables(change.appearance?.variables);
+		update(change, more) {
+			let { session, appearance } = change;
+			if (session) token = session;
+			if (appearance) {
+				appearance = { theme: "", layout: options.layout || "", ...more && options.appearance, ...appearance };
+				change = { ...change, appearance };
+				variables(appearance.variables);
+			}
 			Object.assign(options, change);
 			send("update", "", 0, JSON.stringify(change));
 		},
@@ -426,7 +427,7 @@ const mount = (target, options = {}, data) => {
 	define();
 	if (place.localName == tag) return create(place, { ...options }, data);
 	for (const old of place.children) running.get(old)?.unmount();
-	const element = document.createElement(tag);
+	const element = make(tag);
 	element.dataset.mounted = "";
 	place.replaceChildren(element);
 	return create(element, { ...options }, data);
@@ -435,12 +436,12 @@ const mount = (target, options = {}, data) => {
 // define makes <wzrd-checkout>, once for all copies of this script.
 const define = () => {
 	if (customElements.get(tag)) return;
-	const watched = ["session", "locale", "theme", "layout"];
 	customElements.define(tag, class extends HTMLElement {
-		static observedAttributes = watched;
+		static observedAttributes = ["session", "locale", "theme", "layout"];
 
 		connectedCallback() {
-			if (this.dataset.mounted == null && !running.has(this) && this.getAttribute("session")) create(this, read(this));
+			this.on = true;
+			if (this.dataset.mounted == null && !running.has(this) && this.getAttribute("session")) create(this, settings((name) => this.getAttribute(name)));
 		}
 
 		disconnectedCallback() {
@@ -448,10 +449,10 @@ const define = () => {
 		}
 
 		attributeChangedCallback(name, old, value) {
-			const widget = running.get(this);
-			if (old == value || !this.isConnected) return;
+			if (old == value || !this.on || !this.isConnected) return; // what the markup has, connectedCallback reads
+			const widget = running.get(this), change = { [name]: value || "" };
 			if (!widget) this.connectedCallback();
-			else widget.update(name == "theme" || name == "layout" ? { appearance: { [name]: value || "" } } : { [name]: value || "" });
+			else widget.update(name == "theme" || name == "layout" ? { appearance: change } : change, true);
 		}
 
 		get checkout() {
@@ -474,10 +475,6 @@ const define = () => {
 			this.setAttribute("locale", value);
 		}
 	});
-
-	function read(element) {
-		return settings((name) => element.getAttribute(name));
-	}
 };
 
 // settings reads the options that can stand in markup: attributes of the element, data

@@ -295,7 +295,8 @@ export interface Options {
 
 export interface Checkout {
 	/**
-	 * What can change while it is mounted; what was typed stays.
+	 * What can change while it is mounted; what was typed stays. An `appearance` takes the place of the whole one before:
+	 * what it does not name goes back.
 	 * @example
 	 * const checkout = mount("#pay", { session: token });
 	 * checkout.update({ locale: "uk", appearance: { theme: "dark" } });

@@ -1,7 +1,7 @@
 // The script tag: <script async src="…/widget/v1/checkout.js" data-session="…" data-target="#pay">.
 // With data-session it mounts there; always it defines <wzrd-checkout> and window.WzrdCheckout.
 (() => {
-	const script = document.currentScript || [...document.scripts].find((s) => /\/widget\/v1\/checkout\.js/.test(s.src));
+	const script = document.currentScript || document.querySelector('script[src*="/widget/v1/checkout.js"]');
 	const home = script.src;
 
 	%%include:_core.js%%
@@ -16,15 +16,10 @@
 	if (!options.session) return;
 	const start = () => {
 		const { target } = script.dataset;
-		const waiting = target ? document.querySelector(target) : document.querySelector(tag + ":not([session])");
-		if (target && !waiting) {
-			if (document.readyState == "loading") return document.addEventListener("DOMContentLoaded", start, { once: true });
-			console.error("wzrd-checkout: data-target: there is no element " + target);
-			return;
-		}
-		let place = waiting;
-		if (!place) script.after(place = document.createElement("div"));
-		api.mount(place, options, data);
+		let place = document.querySelector(target || tag + ":not([session])");
+		if (target && !place && document.readyState == "loading") return document.addEventListener("DOMContentLoaded", start, { once: true });
+		if (!target && !place) script.after(place = make("div"));
+		api.mount(place || target, options, data); // which says so when there is no such element
 	};
 	start();
 })();
