@@ -263,34 +263,47 @@ func (b *tab) click(selector string, text ...string) {
 	find := quoteCall("deep", append([]string{selector}, text...)...)
 	b.await("something to click: "+find, "shown("+find+")")
 	middle := `(()=>{const e=` + find + `;if(!e)return null;e.scrollIntoView({block:"center",behavior:"instant"});const r=e.getBoundingClientRect();return {x:r.x+r.width/2,y:r.y+r.height/2}})()`
-	for deadline := time.Now().Add(patience); ; {
-		var at point
-		for before := (point{-1, -1}); at != before || at == (point{}); before, at = at, evaluate[point](b, middle) {
-			if time.Now().After(deadline) {
-				b.t.Fatalf("%s does not stand still", find)
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		evaluate[bool](b, `(window.pressed = false, addEventListener("mousedown", () => window.pressed = true, { capture: true, once: true }), true)`)
+	for tries := 0; ; tries++ {
+		at := b.still(find, middle)
+		evaluate[bool](b, `(()=>{const e=`+find+`;window.pressed="";addEventListener("mousedown",(m)=>window.pressed=m.composedPath().includes(e)?"it":"else",{capture:true,once:true});return true})()`)
 		b.do("click "+find, chromedp.MouseClickXY(at.X, at.Y))
-		if b.noScript || b.pressed() {
+		if b.noScript || b.pressed(tries) {
 			return
 		}
-		if time.Now().After(deadline) {
+		if tries == 20 {
 			b.t.Fatalf("the page never heard the click on %s", find)
 		}
-		b.t.Logf("the page did not hear the click on %s; once more", find)
+		b.t.Logf("the click on %s did not reach it; once more", find)
 	}
 }
 
-// pressed waits for the press to reach the page; a page that went away heard it too.
-func (b *tab) pressed() bool {
+// still gives the middle of an element that has stopped moving.
+func (b *tab) still(find, middle string) point {
+	b.t.Helper()
+	last := point{-1, -1}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		at := evaluate[point](b, middle)
+		if at == last && at != (point{}) {
+			return at
+		}
+		last = at
+	}
+	b.t.Fatalf("%s does not stand still", find)
+	return last
+}
+
+// pressed waits for the press to reach the element. A page that went away heard it too; a
+// press that again and again meets something else was meant for what lies above.
+func (b *tab) pressed(tries int) bool {
 	for range 20 {
 		ctx, cancel := context.WithTimeout(b.ctx, 5*time.Second)
-		heard, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`window.pressed !== false`))
+		heard, err := chromedp.Run(ctx, chromedp.Evaluate[string](`window.pressed ?? "gone"`))
 		cancel()
-		if err != nil || heard {
+		switch {
+		case err != nil || heard == "it" || heard == "gone":
 			return true
+		case heard == "else":
+			return tries >= 3
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
