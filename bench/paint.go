@@ -237,32 +237,43 @@ func (b *bench) visit(ctx context.Context, rounds int, pages []paintPage) (map[s
 	return report.Visits, nil
 }
 
-// shopPages makes the pages of the shop, and gives what the rows call ours.
-func (b *bench) shopPages(ctx context.Context, f *bff, shop *site) (map[string]string, error) {
-	services, err := json.Marshal(tenServices)
-	if err != nil {
-		return nil, err
-	}
-	body := fmt.Appendf(nil, `{"reference_id":"paint-1","amount":42.50,"currency":"USD","services":%s,"return_url":%q,"locale":"en"}`, services, shop.url+"/thanks")
-	s, err := f.session(ctx, body)
-	if err != nil {
-		return nil, err
+// tenSession is the body of a session with the ten methods.
+func tenSession(shop string) []byte {
+	return fmt.Appendf(nil, `{"reference_id":"ten-1","amount":42.50,"currency":"USD","services":["%s"],"return_url":%q,"locale":"en"}`,
+		strings.Join(tenServices, `","`), shop+"/thanks")
+}
+
+// tenMethods opens it and gives the answer of GET /v1/checkout too.
+func (f *bff) tenMethods(ctx context.Context, shop string) (s opened, answer []byte, err error) {
+	if s, err = f.session(ctx, tenSession(shop)); err != nil {
+		return s, nil, err
 	}
 	res, text, err := exchange(ctx, http.MethodGet, "http://"+f.public+"/v1/checkout", map[string]string{"Authorization": "Bearer " + s.Token}, nil)
+	if err != nil {
+		return s, nil, err
+	}
+	var list struct {
+		Services []struct{} `json:"services"`
+	}
+	if err := json.Unmarshal(text, &list); err != nil || res.StatusCode != http.StatusOK || len(list.Services) != len(tenServices) {
+		return s, nil, fmt.Errorf("read checkout: %s: %.300s", res.Status, text)
+	}
+	return s, text, nil
+}
+
+// shopPages makes the pages of the shop, and gives what the rows call ours.
+func (b *bench) shopPages(ctx context.Context, f *bff, shop *site) (map[string]string, error) {
+	s, text, err := f.tenMethods(ctx, shop.url)
 	if err != nil {
 		return nil, err
 	}
 	var answer struct {
 		Services []struct {
-			Code string          `json:"code"`
-			Name json.RawMessage `json:"name"`
+			Code string `json:"code"`
 		} `json:"services"`
 	}
-	if err := json.Unmarshal(text, &answer); err != nil || res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("read checkout: %s: %.300s", res.Status, text)
-	}
-	if len(answer.Services) != len(tenServices) {
-		return nil, fmt.Errorf("the session has %d services, want %d", len(answer.Services), len(tenServices))
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return nil, fmt.Errorf("read checkout: %w", err)
 	}
 	var list strings.Builder
 	list.WriteString(`<form id="pay">`)
@@ -272,7 +283,7 @@ func (b *bench) shopPages(ctx context.Context, f *bff, shop *site) (map[string]s
 	list.WriteString(`<button>Pay $42.50</button></form>`)
 	shop.page("/static", "", list.String())
 	shop.page("/embed", "", `<div id="pay">`+s.EmbedHTML+`</div>`)
-	res, text, err = exchange(ctx, http.MethodPost, "http://"+f.private+"/v1/sessions?embed_style=inline", shopHeader(), body)
+	res, text, err := exchange(ctx, http.MethodPost, "http://"+f.private+"/v1/sessions?embed_style=inline", shopHeader(), tenSession(shop.url))
 	if err != nil {
 		return nil, err
 	}
