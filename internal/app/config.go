@@ -314,7 +314,11 @@ func (c Config) checkEngine(v *check) {
 func (v *check) base(setting, text string, live, required bool) {
 	if text == "" {
 		if required {
-			v.add(setting, "missing; an absolute address, e.g. https://pay.shop.example")
+			what := "e.g. https://pay.shop.example"
+			if strings.HasPrefix(setting, "WZRD_") {
+				what = "from your account manager; bff sandbox prints its own"
+			}
+			v.add(setting, "missing; an absolute address, %s", what)
 		}
 		return
 	}
