@@ -119,7 +119,7 @@ func TestAmountsBeforeTheScript(t *testing.T) {
 			}
 		}
 	}
-	want := evaluate[[]string](b, `((list) => { const o = {`+money[1]+`}; return list.map((q) => o.money(q.Amount, q.Currency, q.Digits, q.Locale)) })(`+jsonText(t, list)+`)`)
+	want := evaluate[[]string](b, `((list) => { const formats = {}, o = {`+money[1]+`}; return list.map((q) => o.money(q.Amount, q.Currency, q.Digits, q.Locale)) })(`+jsonText(t, list)+`)`)
 	wrong := 0
 	for i, q := range list {
 		if q.got == want[i] {

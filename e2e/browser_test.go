@@ -219,7 +219,7 @@ func evaluate[T any](b *tab, expression string) T {
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T]("(()=>{"+deep+"return ("+expression+")})()"))
 	if err != nil {
-		b.t.Fatalf("evaluate %s: %v", expression, err)
+		b.t.Fatalf("evaluate %.400s: %.2000s", expression, err.Error())
 	}
 	return value
 }
